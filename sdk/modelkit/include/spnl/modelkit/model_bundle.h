@@ -1,0 +1,29 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "spnl/modelkit/chat_template.h"
+#include "spnl/modelkit/gguf.h"
+#include "spnl/modelkit/model_spec.h"
+#include "spnl/modelkit/prompt.h"
+#include "spnl/modelkit/tokenizer.h"
+
+namespace spnl::modelkit {
+
+/// Everything about a model but the arithmetic: what a plugin loads first. Movable; const use is thread-safe.
+struct ModelBundle {
+  std::unique_ptr<TensorSource> tensors;  ///< the mapped weights
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<ChatTemplate> chat_template;  ///< null when the model has none
+  std::unique_ptr<PromptEncoder> prompts;
+  ModelSpec spec;            ///< empty when vocab_only
+  std::vector<int32_t> eos;  ///< ids that end an answer, sorted
+};
+
+/// `path`: the model's file. vocab_only: tokenizer and template alone, for a file that may hold no tensors. Throws
+/// Error as the readers do.
+ModelBundle open_model(const std::filesystem::path& path, bool vocab_only);
+
+}  // namespace spnl::modelkit
