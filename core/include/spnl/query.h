@@ -1,0 +1,90 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace spnl {
+
+/// Where in its source a node begins; 1-based, columns in code points; line 0: not from text.
+struct SourcePosition {
+  uint32_t line = 0, column = 0;
+};
+
+struct Query;
+using QueryList = std::vector<Query>;
+
+/// Exactly one query, owned by value (a tree, not a graph): copying copies the tree.
+class QueryBox {
+ public:
+  explicit QueryBox(Query query);
+  QueryBox(const QueryBox& other);
+  QueryBox(QueryBox&&) noexcept;
+  QueryBox& operator=(const QueryBox& other);
+  QueryBox& operator=(QueryBox&&) noexcept;
+  ~QueryBox();
+  Query& operator*() noexcept { return *query_; }
+  const Query& operator*() const noexcept { return *query_; }
+  Query* operator->() noexcept { return query_.get(); }
+  const Query* operator->() const noexcept { return query_.get(); }
+
+ private:
+  std::unique_ptr<Query> query_;
+};
+
+// Leaves.
+struct User { std::string text; };
+struct System { std::string text; };
+struct Assistant {
+  std::string text;
+  uint64_t lineage = 0;  ///< the backend's sequence that produced it; 0: written by a person
+};
+struct Print { std::string text; };  ///< shown to the person; yields nothing
+
+// How children depend on each other.
+struct Seq { QueryList children; };    ///< in order, each after the one before
+struct Cross { QueryList children; };  ///< dependent: later content attends to earlier
+struct Plus { QueryList children; };   ///< independent and commutative
+struct Par { QueryList children; };    ///< evaluated at once, ordered
+
+/// How a generate samples; empty: not given (the host's flags, then the language's defaults apply).
+struct Sampling {
+  std::optional<uint64_t> max_tokens;  ///< 0: no limit but the context
+  std::optional<double> temperature;   ///< 0: greedy
+  std::optional<uint64_t> seed;
+  std::optional<int64_t> top_k;
+  std::optional<double> top_p, min_p, repeat_penalty;
+  std::vector<std::string> stop;
+  std::string spans;  ///< "exact", "block", "blend:k"; empty: not given
+};
+
+// New content from a model.
+struct Generate {
+  std::string model;  ///< "prefix/name"; empty: filled by the host's --model
+  Sampling sampling;
+  QueryBox input;
+};
+struct Repeat { uint32_t n; Generate generate; };  ///< n in 1..255 samples of one generate
+struct Map { std::string model; Sampling sampling; std::vector<std::string> inputs; };
+
+struct Zip { QueryBox first, second; };
+struct Monad { QueryBox query; };  ///< evaluated for its effect; output ignored
+
+struct Document { std::string name; std::variant<std::string, std::vector<uint8_t>> content; };
+struct Augment { std::string embedding_model; QueryBox body; Document document; };
+
+// Read when evaluated.
+struct Fetch { std::string location; bool named = false, binary = false; };
+struct Ask { std::string prompt; };
+
+/// One node of a query tree (shared/spec of the language, section 1).
+struct Query {
+  using Node = std::variant<User, System, Assistant, Print, Seq, Cross, Plus, Par, Generate, Repeat, Map, Zip, Monad,
+                            Augment, Fetch, Ask>;
+  Node node;
+  SourcePosition position;
+};
+
+}  // namespace spnl
