@@ -1,0 +1,46 @@
+// Bit-level helpers of the kernels. Included once, inside an anonymous namespace.
+
+[[maybe_unused]] inline uint16_t load_u16(const uint8_t* p) {
+  uint16_t v;
+  std::memcpy(&v, p, 2);
+  return v;
+}
+[[maybe_unused]] inline void store_u16(uint8_t* p, uint16_t v) { std::memcpy(p, &v, 2); }
+[[maybe_unused]] inline float bits_to_float(uint32_t bits) {
+  float f;
+  std::memcpy(&f, &bits, 4);
+  return f;
+}
+[[maybe_unused]] inline uint32_t float_to_bits(float f) {
+  uint32_t bits;
+  std::memcpy(&bits, &f, 4);
+  return bits;
+}
+
+[[maybe_unused]] inline float half_bits_to_float(uint16_t h) {
+  const uint32_t sign = uint32_t{h & 0x8000u} << 16, exponent = (h >> 10) & 31u, fraction = h & 0x3ffu;
+  if (exponent == 31) return bits_to_float(sign | 0x7f800000u | (fraction << 13));
+  if (exponent != 0) return bits_to_float(sign | ((exponent + 112) << 23) | (fraction << 13));
+  const float f = static_cast<float>(fraction) * 0x1p-24f;
+  return sign != 0 ? -f : f;
+}
+
+/// Round to nearest even.
+[[maybe_unused]] inline uint16_t float_to_half_bits(float value) {
+  const uint32_t bits = float_to_bits(value), sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
+  if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);
+  if (magnitude < 0x38800000u) {
+    // Adding 0.5 puts the last place of a subnormal half at the last place of the float.
+    const float shifted = bits_to_float(magnitude) + 0.5f;
+    return static_cast<uint16_t>(sign | (float_to_bits(shifted) - 0x3f000000u));
+  }
+  const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
+  return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+
+[[maybe_unused]] inline uint16_t float_to_bf16_bits(float value) {
+  const uint32_t bits = float_to_bits(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
+  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}

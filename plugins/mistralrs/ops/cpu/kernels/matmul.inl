@@ -1,0 +1,189 @@
+// Matrix products over the layout of packed_layout.h. Included once, inside an anonymous namespace, after V.
+// One lane is one output row; the sum over columns runs in file order, group by group, whatever the number of
+// tokens, so that a token's result does not depend on its tile.
+
+template <int Bits>
+inline void load_weights(const uint8_t* low, V::B* w) {
+  constexpr int kVector = 4 * V::kLanes;
+  if constexpr (Bits == 8) {
+    for (int j = 0; j < 8; ++j) w[j] = V::prepare8(V::load_bytes(low + kVector * j));
+    return;
+  }
+  for (int j = 0; j < 4; ++j) {
+    const V::B pair = V::load_bytes(low + kVector * j);
+    w[j] = V::low_nibbles(pair);
+    w[j + 4] = V::high_nibbles(pair);
+  }
+  const uint8_t* high = low + 4 * kVector;
+  if constexpr (Bits == 5) {
+    const V::B bits = V::load_bytes(high);
+    w[0] = V::add_bit<0>(w[0], bits);
+    w[1] = V::add_bit<1>(w[1], bits);
+    w[2] = V::add_bit<2>(w[2], bits);
+    w[3] = V::add_bit<3>(w[3], bits);
+    w[4] = V::add_bit<4>(w[4], bits);
+    w[5] = V::add_bit<5>(w[5], bits);
+    w[6] = V::add_bit<6>(w[6], bits);
+    w[7] = V::add_bit<7>(w[7], bits);
+  } else if constexpr (Bits == 6) {
+    for (int p = 0; p < 2; ++p) {
+      const V::B bits = V::load_bytes(high + kVector * p);
+      w[4 * p + 0] = V::add_two_bits<0>(w[4 * p + 0], bits);
+      w[4 * p + 1] = V::add_two_bits<1>(w[4 * p + 1], bits);
+      w[4 * p + 2] = V::add_two_bits<2>(w[4 * p + 2], bits);
+      w[4 * p + 3] = V::add_two_bits<3>(w[4 * p + 3], bits);
+    }
+  }
+}
+
+/// Where the parts of a group of a tile are for its row `first`.
+struct ActGroup {
+  ActGroup(const uint8_t* group, int width, int first)
+      : q(reinterpret_cast<const int8_t*>(group) + kGroup * first),
+        d(reinterpret_cast<const float*>(group + kGroup * width) + first),
+        ds(d + width),
+        negsum(reinterpret_cast<const int32_t*>(ds + width)),
+        negsum16(negsum + width),
+        width_(width) {}
+  const int32_t* half(int h) const { return negsum16 + h * width_; }
+  const int8_t* q;
+  const float* d;
+  const float* ds;
+  const int32_t* negsum;
+  const int32_t* negsum16;
+
+ private:
+  int width_;
+};
+
+/// One group of one panel times T tokens.
+template <Storage S, int T>
+inline void group_product(const uint8_t* group, V::F d, V::F dmin, const ActGroup& x, V::F* acc) {
+  constexpr int kBits = quant_bits(S);
+  V::B w[8];
+  load_weights<kBits>(group + scale_bytes(S, V::kLanes), w);
+  if constexpr (S == Storage::kQ6K) {
+    const V::F d0 = V::mul(d, V::load_s8(group)), d1 = V::mul(d, V::load_s8(group + V::kLanes));
+    for (int t = 0; t < T; ++t) {
+      const V::F a = V::to_float(V::template dot<kBits, 4, 32>(w, x.q + kGroup * t, x.half(0) + t));
+      const V::F b = V::to_float(V::template dot<kBits, 4, 32>(w + 4, x.q + kGroup * t + 16, x.half(1) + t));
+      acc[t] = V::fma(V::fma(b, d1, V::mul(a, d0)), V::set1(x.d[t]), acc[t]);
+    }
+    return;
+  }
+  constexpr bool kSymmetric = S == Storage::kQ4Sym || S == Storage::kQ5Sym || S == Storage::kQ8;
+  constexpr int kOffset = kSymmetric ? 1 << (kBits - 1) : 0;
+  V::F scale, min = V::zero();
+  if constexpr (is_k(S)) {
+    scale = V::mul(d, V::load_u8(group));
+    min = V::mul(dmin, V::load_u8(group + V::kLanes));
+  } else {
+    scale = V::load_half(group);
+    if constexpr (!kSymmetric) min = V::load_half(group + 2 * V::kLanes);
+  }
+  for (int t = 0; t < T; ++t) {
+    const V::F a = V::to_float(V::template dot<kBits, 8, kOffset>(w, x.q + kGroup * t, x.negsum + t));
+    acc[t] = V::fma(V::mul(a, scale), V::set1(x.d[t]), acc[t]);
+    if constexpr (is_k(S)) {
+      acc[t] = V::fnma(min, V::set1(x.ds[t]), acc[t]);
+    } else if constexpr (!kSymmetric) {
+      acc[t] = V::fma(min, V::set1(x.ds[t]), acc[t]);
+    }
+  }
+}
+
+template <Storage S, int T>
+inline void panel_product(const uint8_t* panel, const MatmulArgs& args, V::F* acc) {
+  constexpr int kLanes = V::kLanes;
+  if constexpr (is_float(S)) {
+    const float* x = reinterpret_cast<const float*>(args.acts) + args.first;
+    for (int64_t k = 0; k < args.units; ++k) {
+      V::F w;
+      if constexpr (S == Storage::kF32) {
+        w = V::load(reinterpret_cast<const float*>(panel));
+      } else if constexpr (S == Storage::kF16) {
+        w = V::load_half(panel);
+      } else {
+        w = V::load_bf16(panel);
+      }
+      for (int t = 0; t < T; ++t) acc[t] = V::fma(w, V::set1(x[t]), acc[t]);
+      panel += unit_bytes(S, kLanes);
+      x += args.width;
+    }
+  } else {
+    const int64_t act_step = int64_t{args.width} * kActGroupBytes;
+    const uint8_t* act = args.acts;
+    for (int64_t u = 0; u < args.units; ++u) {
+      V::F d = V::zero(), dmin = V::zero();
+      if constexpr (is_k(S)) d = V::load_half(panel);
+      if constexpr (is_k(S) && S != Storage::kQ6K) dmin = V::load_half(panel + 2 * kLanes);
+      panel += header_bytes(S, kLanes);
+      for (int j = 0; j < unit_columns(S) / kGroup; ++j) {
+        group_product<S, T>(panel, d, dmin, ActGroup(act, args.width, args.first), acc);
+        panel += group_bytes(S, kLanes);
+        act += act_step;
+      }
+    }
+  }
+}
+
+template <Storage S, int T>
+void tokens_product(const MatmulArgs& args) {
+  for (int64_t p = 0; p < args.panel_count; ++p) {
+    V::F acc[T];
+    for (int t = 0; t < T; ++t) acc[t] = V::zero();
+    panel_product<S, T>(args.panels + p * args.panel_bytes, args, acc);
+    const int64_t row = p * V::kLanes;
+    const int lanes = args.rows - row < V::kLanes ? static_cast<int>(args.rows - row) : V::kLanes;
+    const V::F bias = args.bias != nullptr ? V::load_n(args.bias + row, lanes) : V::zero();
+    for (int t = 0; t < T; ++t) {
+      float* y = args.y + t * args.ldy + row;
+      V::F r = args.bias != nullptr ? V::add(acc[t], bias) : acc[t];
+      if (args.accumulate) r = V::add(V::load_n(y, lanes), r);
+      V::store_n(y, r, lanes);
+    }
+  }
+}
+
+/// args.count tokens by kernels of fixed sizes.
+template <Storage S>
+void matmul_tile(const MatmulArgs& args) {
+  using Kernel = void (*)(const MatmulArgs&);
+  constexpr int kSizes[] = {16, 12, 8, 6, 4, 3, 2, 1};
+  constexpr Kernel kKernels[] = {tokens_product<S, 16>, tokens_product<S, 12>, tokens_product<S, 8>,
+                                 tokens_product<S, 6>,  tokens_product<S, 4>,  tokens_product<S, 3>,
+                                 tokens_product<S, 2>,  tokens_product<S, 1>};
+  MatmulArgs part = args;
+  int left = args.count;
+  for (int i = 0; left > 0;) {
+    if (kSizes[i] > left) {
+      ++i;
+      continue;
+    }
+    kKernels[i](part);
+    left -= kSizes[i];
+    part.first += kSizes[i];
+    part.y += kSizes[i] * args.ldy;
+  }
+}
+
+void quantize(const float* x, int64_t first, int64_t groups, uint8_t* tile, int width, int row) {
+  for (int64_t g = first; g < first + groups; ++g) {
+    const float* in = x + g * kGroup;
+    uint8_t* group = tile + g * width * kActGroupBytes;
+    V::F most = V::abs(V::load(in));
+    for (int i = V::kLanes; i < kGroup; i += V::kLanes) most = V::max(most, V::abs(V::load(in + i)));
+    const float amax = V::reduce_max(most);
+    const bool empty = !(amax > 1e-30f);  // 127 / amax would overflow
+    int32_t sums[2];
+    V::quantize32(in, empty ? 0.0f : 127.0f / amax, reinterpret_cast<int8_t*>(group) + kGroup * row, sums);
+    const float d = empty ? 0.0f : amax / 127.0f;
+    float* scales = reinterpret_cast<float*>(group + kGroup * width);
+    scales[row] = d;
+    scales[width + row] = d * static_cast<float>(sums[0] + sums[1]);
+    int32_t* negsums = reinterpret_cast<int32_t*>(scales + 2 * width);
+    negsums[row] = -(sums[0] + sums[1]);
+    negsums[width + row] = -sums[0];
+    negsums[2 * width + row] = -sums[1];
+  }
+}

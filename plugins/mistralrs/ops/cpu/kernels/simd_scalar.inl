@@ -1,0 +1,161 @@
+// Plain C++ vectors of 8 lanes: the portable instruction set and the reference of the others.
+// Included once, inside an anonymous namespace.
+
+struct V {
+  static constexpr int kLanes = 8;
+  struct F {
+    float v[kLanes];
+  };
+  struct I {
+    int32_t v[kLanes];
+  };
+  struct B {
+    uint8_t v[4 * kLanes];
+  };
+
+  static F zero() { return set1(0.0f); }
+  static F set1(float x) {
+    F r;
+    for (float& e : r.v) e = x;
+    return r;
+  }
+  static F load(const float* p) {
+    F r;
+    std::memcpy(r.v, p, sizeof(r.v));
+    return r;
+  }
+  static F load_n(const float* p, int n) {
+    F r = zero();
+    for (int i = 0; i < n; ++i) r.v[i] = p[i];
+    return r;
+  }
+  static void store(float* p, F a) { std::memcpy(p, a.v, sizeof(a.v)); }
+  static void store_n(float* p, F a, int n) {
+    for (int i = 0; i < n; ++i) p[i] = a.v[i];
+  }
+  template <class Op>
+  static F map(F a, F b, Op op) {
+    F r;
+    for (int i = 0; i < kLanes; ++i) r.v[i] = op(a.v[i], b.v[i]);
+    return r;
+  }
+  static F add(F a, F b) { return map(a, b, [](float x, float y) { return x + y; }); }
+  static F sub(F a, F b) { return map(a, b, [](float x, float y) { return x - y; }); }
+  static F mul(F a, F b) { return map(a, b, [](float x, float y) { return x * y; }); }
+  static F div(F a, F b) { return map(a, b, [](float x, float y) { return x / y; }); }
+  static F max(F a, F b) { return map(a, b, [](float x, float y) { return x > y ? x : y; }); }
+  static F fma(F a, F b, F c) { return add(mul(a, b), c); }
+  static F fnma(F a, F b, F c) { return sub(c, mul(a, b)); }
+  static F abs(F a) { return map(a, a, [](float x, float) { return __builtin_fabsf(x); }); }
+  static float reduce_add(F a) {
+    float s = 0;
+    for (float e : a.v) s += e;
+    return s;
+  }
+  static float reduce_max(F a) {
+    float s = a.v[0];
+    for (float e : a.v) s = s > e ? s : e;
+    return s;
+  }
+  static F exp(F a) {
+    for (float& e : a.v) e = e < -87.3f ? 0.0f : __builtin_expf(e > 88.3f ? 88.3f : e);
+    return a;
+  }
+  /// a where first <= lane < last, otherwise `other`.
+  static F keep(F a, int first, int last, float other) {
+    for (int i = 0; i < kLanes; ++i) {
+      if (i < first || i >= last) a.v[i] = other;
+    }
+    return a;
+  }
+
+  static F load_half(const uint8_t* p) {
+    F r;
+    for (int i = 0; i < kLanes; ++i) r.v[i] = half_bits_to_float(load_u16(p + 2 * i));
+    return r;
+  }
+  static F load_bf16(const uint8_t* p) {
+    F r;
+    for (int i = 0; i < kLanes; ++i) r.v[i] = bits_to_float(uint32_t{load_u16(p + 2 * i)} << 16);
+    return r;
+  }
+  static void store_half(uint8_t* p, F a) {
+    for (int i = 0; i < kLanes; ++i) store_u16(p + 2 * i, float_to_half_bits(a.v[i]));
+  }
+  static F load_u8(const uint8_t* p) {
+    F r;
+    for (int i = 0; i < kLanes; ++i) r.v[i] = p[i];
+    return r;
+  }
+  static F load_s8(const uint8_t* p) {
+    F r;
+    for (int i = 0; i < kLanes; ++i) r.v[i] = static_cast<int8_t>(p[i]);
+    return r;
+  }
+  static F to_float(I a) {
+    F r;
+    for (int i = 0; i < kLanes; ++i) r.v[i] = static_cast<float>(a.v[i]);
+    return r;
+  }
+
+  static B load_bytes(const uint8_t* p) {
+    B r;
+    std::memcpy(r.v, p, sizeof(r.v));
+    return r;
+  }
+  static B low_nibbles(B a) {
+    for (uint8_t& e : a.v) e &= 15;
+    return a;
+  }
+  static B high_nibbles(B a) {
+    for (uint8_t& e : a.v) e >>= 4;
+    return a;
+  }
+  /// q | (bit `Bit` of each byte of high) << 4
+  template <int Bit>
+  static B add_bit(B q, B high) {
+    for (int i = 0; i < 4 * kLanes; ++i) q.v[i] = static_cast<uint8_t>(q.v[i] | (((high.v[i] >> Bit) & 1) << 4));
+    return q;
+  }
+  /// q | (bits 2 * Field and 2 * Field + 1 of each byte of high) << 4
+  template <int Field>
+  static B add_two_bits(B q, B high) {
+    for (int i = 0; i < 4 * kLanes; ++i) {
+      q.v[i] = static_cast<uint8_t>(q.v[i] | (((high.v[i] >> (2 * Field)) & 3) << 4));
+    }
+    return q;
+  }
+  static B prepare8(B q) { return q; }
+
+  /// Sum of (q - Offset) * x over the 4 * Steps columns of w; negsum: minus the sum of x.
+  template <int Bits, int Steps, int Offset>
+  static I dot(const B* w, const int8_t* x, const int32_t* negsum) {
+    I r;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      int32_t s = Offset == 0 ? 0 : *negsum * Offset;
+      for (int j = 0; j < Steps; ++j) {
+        for (int b = 0; b < 4; ++b) s += w[j].v[4 * lane + b] * x[4 * j + b];
+      }
+      r.v[lane] = s;
+    }
+    return r;
+  }
+
+  /// Lane i, i < n: row i of kLanes columns of 32-bit floats becomes column i.
+  static void transpose(const F* rows, float* out, int64_t ld_out) {
+    for (int d = 0; d < kLanes; ++d) {
+      for (int i = 0; i < kLanes; ++i) out[d * ld_out + i] = rows[i].v[d];
+    }
+  }
+
+  /// q[i] = round to nearest even (x[i] * scale), 32 of them; returns their sum in two halves.
+  static void quantize32(const float* x, float scale, int8_t* q, int32_t* sums) {
+    for (int h = 0; h < 2; ++h) {
+      sums[h] = 0;
+      for (int i = 16 * h; i < 16 * h + 16; ++i) {
+        q[i] = static_cast<int8_t>(__builtin_lrintf(x[i] * scale));
+        sums[h] += q[i];
+      }
+    }
+  }
+};

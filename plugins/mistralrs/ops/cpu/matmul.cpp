@@ -1,0 +1,161 @@
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "ops/cpu/packed_matrix_impl.h"
+
+namespace spnl::mistralrs::cpu {
+
+struct MatmulScratch::Impl {
+  AlignedBytes quantised, floats;
+  uint64_t quantised_size = 0, floats_size = 0;
+};
+
+MatmulScratch::MatmulScratch() : impl_(std::make_unique<Impl>()) {}
+MatmulScratch::~MatmulScratch() = default;
+
+namespace {
+
+uint8_t* grow(AlignedBytes& buffer, uint64_t& size, uint64_t need) {
+  if (size < need) {
+    buffer.reset();
+    size = 0;
+    buffer = allocate_aligned(need);
+    size = need;
+  }
+  return buffer.get();
+}
+
+/// The rows of x in tiles of nearly equal width.
+struct Tiling {
+  explicit Tiling(int64_t rows) : m(rows), tiles((rows + kMaxTokens - 1) / kMaxTokens) {}
+  int64_t first(int64_t tile) const { return tile * (m / tiles) + std::min(tile, m % tiles); }
+  int width(int64_t tile) const { return static_cast<int>(first(tile + 1) - first(tile)); }
+  int64_t m, tiles;
+};
+
+/// The two forms of x that kernels read: see packed_layout.h.
+struct Activations {
+  const uint8_t* quantised = nullptr;
+  const uint8_t* floats = nullptr;
+};
+
+/// Hands tiles out to the team; few rows are not worth waking it for.
+template <class Do>
+void for_each_tile(ThreadTeam& team, const Tiling& tiling, int64_t cols, const Do& work) {
+  constexpr int64_t kWorthSharing = 8192;
+  if (tiling.tiles == 1 || tiling.m * cols < kWorthSharing) {
+    for (int64_t t = 0; t < tiling.tiles; ++t) work(t);
+    return;
+  }
+  std::atomic<int64_t> next{0};
+  team.run([&](int) {
+    for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tiling.tiles;) work(t);
+  });
+}
+
+void quantise(ThreadTeam& team, const KernelTable& table, const Tiling& tiling, const float* x, int64_t ldx,
+              int64_t cols, uint8_t* out) {
+  const int64_t groups = cols / kGroup;
+  for_each_tile(team, tiling, cols, [&](int64_t t) {
+    const int64_t first = tiling.first(t);
+    const int width = tiling.width(t);
+    uint8_t* tile = out + first * groups * kActGroupBytes;
+    for (int r = 0; r < width; ++r) table.quantize(x + (first + r) * ldx, 0, groups, tile, width, r);
+  });
+}
+
+void interleave(ThreadTeam& team, const Tiling& tiling, const float* x, int64_t ldx, int64_t cols, float* out) {
+  for_each_tile(team, tiling, cols, [&](int64_t t) {
+    const int64_t first = tiling.first(t);
+    const int width = tiling.width(t);
+    float* tile = out + first * cols;
+    for (int r = 0; r < width; ++r) {
+      const float* row = x + (first + r) * ldx;
+      for (int64_t k = 0; k < cols; ++k) tile[k * width + r] = row[k];
+    }
+  });
+}
+
+/// How the product with one matrix is cut into items of work: a block of panels times some tiles.
+struct Plan {
+  Plan(const PackedMatrix::Impl& w, const Tiling& tiling, int threads) {
+    constexpr int64_t kCacheBytes = 256 << 10;  // of weights, kept in L2 while tiles of x go by
+    panels_per_item = std::clamp<int64_t>(w.panels / (threads * 8), 1,
+                                          std::max<int64_t>(1, kCacheBytes / w.panel_bytes));
+    panel_blocks = (w.panels + panels_per_item - 1) / panels_per_item;
+    const int64_t cuts = std::max<int64_t>(1, threads * 8 / panel_blocks);
+    tiles_per_item = (tiling.tiles + cuts - 1) / cuts;
+    tile_blocks = (tiling.tiles + tiles_per_item - 1) / tiles_per_item;
+  }
+  int64_t items() const { return panel_blocks * tile_blocks; }
+  int64_t panels_per_item, panel_blocks, tiles_per_item, tile_blocks;
+};
+
+void do_item(const KernelTable& table, const MatmulOutput& output, const Plan& plan, const Tiling& tiling,
+             const Activations& x, int64_t item) {
+  const PackedMatrix::Impl& w = output.weight->impl();
+  const int64_t first_panel = item / plan.tile_blocks * plan.panels_per_item;
+  const int64_t first_tile = item % plan.tile_blocks * plan.tiles_per_item;
+  const int64_t first_row = first_panel * w.lanes;
+  MatmulArgs args{};
+  args.panels = w.data.get() + first_panel * w.panel_bytes;
+  args.panel_bytes = w.panel_bytes;
+  args.panel_count = std::min(plan.panels_per_item, w.panels - first_panel);
+  args.units = w.units;
+  args.rows = w.rows - first_row;
+  args.ldy = output.ldy;
+  args.bias = output.bias != nullptr ? output.bias + first_row : nullptr;
+  args.accumulate = output.accumulate;
+  const int64_t last_tile = std::min(first_tile + plan.tiles_per_item, tiling.tiles);
+  for (int64_t t = first_tile; t < last_tile; ++t) {
+    const int64_t first = tiling.first(t);
+    args.acts = is_float(w.storage) ? x.floats + first * w.cols * 4
+                                    : x.quantised + first * (w.cols / kGroup) * kActGroupBytes;
+    args.width = args.count = tiling.width(t);
+    args.y = output.y + first * output.ldy + first_row;
+    table.matmul[static_cast<int>(w.storage)](args);
+  }
+}
+
+}  // namespace
+
+void matmul(ThreadTeam& team, MatmulScratch& scratch, const float* x, int64_t ldx, int64_t m,
+            std::span<const MatmulOutput> outputs) {
+  if (m <= 0 || outputs.empty()) return;
+  const PackedMatrix::Impl& shape = outputs.front().weight->impl();
+  const KernelTable& table = kernels(shape.isa);
+  const Tiling tiling(m);
+  bool any_float = false, any_quantised = false;
+  for (const MatmulOutput& o : outputs) {
+    (is_float(o.weight->impl().storage) ? any_float : any_quantised) = true;
+  }
+  MatmulScratch::Impl& s = scratch.impl();
+  Activations acts;
+  if (any_quantised) {
+    uint8_t* q = grow(s.quantised, s.quantised_size, static_cast<uint64_t>(m * (shape.cols / kGroup) * kActGroupBytes));
+    quantise(team, table, tiling, x, ldx, shape.cols, q);
+    acts.quantised = q;
+  }
+  if (any_float) {
+    uint8_t* f = grow(s.floats, s.floats_size, static_cast<uint64_t>(m * shape.cols * 4));
+    interleave(team, tiling, x, ldx, shape.cols, reinterpret_cast<float*>(f));
+    acts.floats = f;
+  }
+
+  std::atomic<int64_t> next{0};
+  team.run([&](int) {
+    int64_t item = next.fetch_add(1, std::memory_order_relaxed);
+    int64_t base = 0;  // items of the outputs before this one
+    for (const MatmulOutput& output : outputs) {
+      const Plan plan(output.weight->impl(), tiling, team.size());
+      const int64_t end = base + plan.items();
+      for (; item < end; item = next.fetch_add(1, std::memory_order_relaxed)) {
+        do_item(table, output, plan, tiling, acts, item - base);
+      }
+      base = end;
+    }
+  });
+}
+
+}  // namespace spnl::mistralrs::cpu
