@@ -44,3 +44,16 @@
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
+
+/// exp(r) for |r| <= ln(2) / 2: the Taylor polynomial with its last terms adjusted (Cephes expf), relative error
+/// below 1e-7.
+template <class S>
+inline typename S::F exp_polynomial(typename S::F r) {
+  typename S::F p = S::set1(1.9875691500e-4f);
+  p = S::fma(p, r, S::set1(1.3981999507e-3f));
+  p = S::fma(p, r, S::set1(8.3334519073e-3f));
+  p = S::fma(p, r, S::set1(4.1665795894e-2f));
+  p = S::fma(p, r, S::set1(1.6666665459e-1f));
+  p = S::fma(p, r, S::set1(5.0000001201e-1f));
+  return S::add(S::fma(p, S::mul(r, r), r), S::set1(1.0f));
+}

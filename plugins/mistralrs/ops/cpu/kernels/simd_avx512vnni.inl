@@ -1,0 +1,131 @@
+// 16 lanes of AVX-512 with VNNI. Included once, inside an anonymous namespace.
+
+struct V {
+  static constexpr int kLanes = 16;
+  using F = __m512;
+  using I = __m512i;
+  using B = __m512i;
+
+  static __mmask16 first_n(int n) { return static_cast<__mmask16>(n <= 0 ? 0u : n >= 16 ? 0xffffu : (1u << n) - 1u); }
+
+  static F zero() { return _mm512_setzero_ps(); }
+  static F set1(float x) { return _mm512_set1_ps(x); }
+  static F load(const float* p) { return _mm512_loadu_ps(p); }
+  static F load_n(const float* p, int n) { return _mm512_maskz_loadu_ps(first_n(n), p); }
+  static void store(float* p, F a) { _mm512_storeu_ps(p, a); }
+  static void store_n(float* p, F a, int n) { _mm512_mask_storeu_ps(p, first_n(n), a); }
+  static F add(F a, F b) { return _mm512_add_ps(a, b); }
+  static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
+  static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+  static F div(F a, F b) { return _mm512_div_ps(a, b); }
+  static F max(F a, F b) { return _mm512_max_ps(a, b); }
+  static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  static F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
+  static F abs(F a) { return _mm512_abs_ps(a); }
+  static float reduce_add(F a) { return _mm512_reduce_add_ps(a); }
+  static float reduce_max(F a) { return _mm512_reduce_max_ps(a); }
+  static F exp(F a) {
+    a = _mm512_min_ps(a, set1(88.3f));
+    const F n = _mm512_roundscale_ps(mul(a, set1(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const F r = fnma(n, set1(-2.12194440e-4f), fnma(n, set1(0.693359375f), a));
+    // scalef turns far negative inputs into 0; -inf has no remainder, so it is masked.
+    const __mmask16 alive = _mm512_cmp_ps_mask(a, set1(-87.3f), _CMP_NLT_UQ);
+    return _mm512_maskz_scalef_ps(alive, exp_polynomial<V>(r), n);
+  }
+  static F keep(F a, int first, int last, float other) {
+    const __mmask16 mask = static_cast<__mmask16>(first_n(last) & ~first_n(first));
+    return _mm512_mask_blend_ps(mask, set1(other), a);
+  }
+
+  static F load_half(const uint8_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static F load_bf16(const uint8_t* p) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+  }
+  static void store_half(uint8_t* p, F a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+  }
+  static F load_u8(const uint8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
+  static F load_s8(const uint8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
+  static F to_float(I a) { return _mm512_cvtepi32_ps(a); }
+
+  static B load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+  static B low_nibbles(B a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
+  static B high_nibbles(B a) { return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15)); }
+  /// q | (a & mask)
+  static B merge_bits(B q, B a, char mask) { return _mm512_ternarylogic_epi32(q, a, _mm512_set1_epi8(mask), 0xf8); }
+  template <int Left>
+  static B shift(B a) {
+    if constexpr (Left > 0) return _mm512_slli_epi16(a, Left);
+    if constexpr (Left < 0) return _mm512_srli_epi16(a, -Left);
+    return a;
+  }
+  template <int Bit>
+  static B add_bit(B q, B high) {
+    return merge_bits(q, shift<4 - Bit>(high), 0x10);
+  }
+  template <int Field>
+  static B add_two_bits(B q, B high) {
+    return merge_bits(q, shift<4 - 2 * Field>(high), 0x30);
+  }
+  static B prepare8(B q) { return q; }
+
+  template <int Bits, int Steps, int Offset>
+  static I dot(const B* w, const int8_t* x, const int32_t* negsum) {
+    I r;
+    if constexpr (Offset == 0) {
+      r = _mm512_setzero_si512();
+    } else {
+      r = _mm512_slli_epi32(_mm512_set1_epi32(*negsum), __builtin_ctz(Offset));
+    }
+    for (int j = 0; j < Steps; ++j) {
+      int32_t four;
+      std::memcpy(&four, x + 4 * j, 4);
+      r = _mm512_dpbusd_epi32(r, w[j], _mm512_set1_epi32(four));
+    }
+    return r;
+  }
+
+  static void transpose(const F* rows, float* out, int64_t ld_out) {
+    __m512 a[16], b[16];
+    for (int i = 0; i < 16; i += 2) {
+      a[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+      a[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {  // b[i + c]: column c of each quarter, rows i..i+3
+      b[i + 0] = unpack_low(a[i], a[i + 2]);
+      b[i + 1] = unpack_high(a[i], a[i + 2]);
+      b[i + 2] = unpack_low(a[i + 1], a[i + 3]);
+      b[i + 3] = unpack_high(a[i + 1], a[i + 3]);
+    }
+    for (int c = 0; c < 4; ++c) {
+      const __m512 even0 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88), odd0 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xdd);
+      const __m512 even1 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0x88),
+                   odd1 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0xdd);
+      store(out + c * ld_out, _mm512_shuffle_f32x4(even0, even1, 0x88));
+      store(out + (4 + c) * ld_out, _mm512_shuffle_f32x4(odd0, odd1, 0x88));
+      store(out + (8 + c) * ld_out, _mm512_shuffle_f32x4(even0, even1, 0xdd));
+      store(out + (12 + c) * ld_out, _mm512_shuffle_f32x4(odd0, odd1, 0xdd));
+    }
+  }
+  static F unpack_low(F a, F b) {
+    return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  }
+  static F unpack_high(F a, F b) {
+    return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  }
+
+  static void quantize32(const float* x, float scale, int8_t* q, int32_t* sums) {
+    for (int h = 0; h < 2; ++h) {
+      const __m512i v = _mm512_cvtps_epi32(mul(load(x + 16 * h), set1(scale)));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16 * h), _mm512_cvtsepi32_epi8(v));
+      sums[h] = _mm512_reduce_add_epi32(v);
+    }
+  }
+};
