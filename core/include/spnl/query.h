@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,9 +15,20 @@ struct SourcePosition {
 };
 
 struct Query;
-using QueryList = std::vector<Query>;
 
-/// Exactly one query, owned by value (a tree, not a graph): copying copies the tree.
+/// A vector of queries whose copying and destruction take constant stack, however deep the trees are.
+struct QueryList : std::vector<Query> {
+  QueryList();
+  QueryList(std::initializer_list<Query> queries);
+  QueryList(const QueryList& other);
+  QueryList(QueryList&&) noexcept;
+  QueryList& operator=(const QueryList& other);
+  QueryList& operator=(QueryList&&) noexcept;
+  ~QueryList();
+};
+
+/// Exactly one query, owned by value (a tree, not a graph): copying copies the tree. Constant stack as well. Empty only
+/// after it was moved from.
 class QueryBox {
  public:
   explicit QueryBox(Query query);
@@ -86,5 +98,8 @@ struct Query {
   Node node;
   SourcePosition position;
 };
+
+/// Equal trees: same nodes with the same contents; where they were written does not count.
+bool operator==(const Query& a, const Query& b);
 
 }  // namespace spnl
