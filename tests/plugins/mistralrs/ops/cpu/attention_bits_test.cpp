@@ -1,0 +1,43 @@
+#include <boost/test/unit_test.hpp>
+#include <cstring>
+#include <numeric>
+
+#include "attention_oracle.h"
+
+using namespace spnl::mistralrs::cpu;
+using namespace spnl::test;
+
+namespace {
+
+bool same_bits(const std::vector<float>& a, const float* b) { return std::memcmp(a.data(), b, a.size() * 4) == 0; }
+
+}  // namespace
+
+// What lets a cached prefix, a chunked prompt and a batch give the very tokens of a run alone.
+BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_batch_chunks_or_threads) {
+  for (Isa isa : supported_isas()) {
+    for (int window : {0, 100}) {
+      AttentionShape shape;
+      shape.heads = 6;
+      shape.head_dim = 48;
+      shape.rotary_pairs = 24;
+      shape.type = KvType::kF16;
+      shape.window = window;
+      AttentionCase c(shape, 3);
+      std::vector<int32_t> prompt(150);
+      std::iota(prompt.begin(), prompt.end(), 600);
+      c.add_sequence(isa, {{0, 600, 0, 0}, {0, 150, 0, 600}}, prompt);
+      c.add_sequence(isa, {{0, 1200, 0, 0}, {4, 77, 9, 1191}}, {1272});
+      const std::vector<float> whole = c.run(isa, 1);
+      for (int threads : {2, 3}) BOOST_TEST(same_bits(c.run(isa, threads), whole.data()));
+      for (auto [first, count] : {std::pair{0, 1}, {17, 1}, {149, 1}, {0, 37}, {64, 50}, {3, 100}}) {
+        BOOST_TEST(same_bits(c.run_part(isa, 2, 0, first, count), whole.data() + first * c.width()),
+                   isa_name(isa) << " rows " << first << " + " << count);
+      }
+      for (int threads : {1, 2, 3}) {
+        BOOST_TEST(same_bits(c.run_part(isa, threads, 1, 0, 1), whole.data() + 150 * c.width()),
+                   isa_name(isa) << " decode, threads " << threads);
+      }
+    }
+  }
+}
