@@ -1,0 +1,54 @@
+#include "args.h"
+
+namespace spnl::host {
+namespace {
+
+struct Grouped {
+  OptionGroup group;
+  OptionSpec option;
+};
+
+const std::vector<Grouped>& table() {
+  static const std::vector<Grouped> options = {
+      {kModel,
+       {"model", 'm', "M",
+        "prefix/name: mistralrs/org/name[:QUANT], mistralrs//absolute/path.gguf, or a short name"}},
+      {kModel, {"backend", 0, "ID", "prefix to put before --model"}},
+      {kSampling,
+       {"max-tokens", 'l', "N",
+        "most new tokens; 0: until the model stops or its context is full"}},
+      {kSampling, {"temperature", 't', "T", "0 is greedy"}},
+      {kSampling,
+       {"seed", 0, "N", "of the random choices; equal seeds give equal results (default 0)"}},
+      {kSampling, {"top-k", 0, "N", "choose among the N likeliest tokens; 0: all"}},
+      {kSampling,
+       {"top-p", 0, "P", "choose among the likeliest tokens that reach P together, 0 to 1"}},
+      {kSampling, {"min-p", 0, "P", "drop tokens less likely than P times the likeliest, 0 to 1"}},
+      {kSampling, {"repeat-penalty", 0, "X", "make repeated tokens less likely; 1: off"}},
+      {kSampling, {"stop", 0, "S", "end before this text; may be repeated", true}},
+      {kSampling, {"time", 0, "", "print times per generation"}},
+      {kBackend, {"device", 0, "auto|cpu|cuda|metal", "where to compute (MISTRALRS_DEVICE)"}},
+      {kBackend, {"threads", 0, "N", "CPU threads"}},
+      {kBackend, {"backend-path", 0, "DIR", "look for backends here first; may be repeated", true}},
+      {kGeneral, {"json", 0, "", "print the result as JSON"}},
+      {kGeneral, {"quiet", 'q', "", "no notes or progress, only errors"}},
+      {kGeneral, {"verbose", 'v', "", "more about what happens"}},
+      {kGeneral,
+       {"color", 0, "auto|always|never",
+        "green generated text (auto: on a terminal, unless NO_COLOR)"}},
+      {kGeneral, {"help", 'h', "", "this text"}},
+      {kGeneral, {"version", 'V', "", "the program's version"}},
+  };
+  return options;
+}
+
+}  // namespace
+
+std::vector<OptionSpec> common_options(unsigned groups) {
+  std::vector<OptionSpec> out;
+  for (const Grouped& entry : table())
+    if ((groups & entry.group) != 0) out.push_back(entry.option);
+  return out;
+}
+
+}  // namespace spnl::host

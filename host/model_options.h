@@ -1,0 +1,32 @@
+#pragma once
+#include <string>
+
+#include "command.h"
+#include "spnl/backends.h"
+#include "spnl/query.h"
+
+namespace spnl::host {
+
+/// --backend-path, --device, --threads and the terminal, as Backends wants them. `terminal` must
+/// outlive the Backends.
+BackendsOptions backends_options(const Arguments& args, Terminal& terminal);
+
+/// --device and --threads as load options.
+LoadOptions load_options(const Arguments& args);
+
+/// --max-tokens, --temperature, ..., --stop; what is not given stays empty. Throws Error(kUsage)
+/// for values out of range.
+Sampling sampling_options(const Arguments& args);
+
+/// --model (or SPNL_MODEL) behind the prefix of --backend; "" when none is given.
+std::string model_option(const Arguments& args);
+/// The same; Error(kUsage) when none is given.
+std::string required_model(const Arguments& args);
+
+/// An environment variable; nothing when unset or empty.
+std::optional<std::string> environment(const char* name);
+
+/// MISTRALRS_NO_STREAM: results come once at the end.
+bool streaming_wanted();
+
+}  // namespace spnl::host
