@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,12 +16,27 @@ struct TokenizeOptions {
   bool parse_special = true;  ///< control tokens spelled in the text become those tokens; user-defined ones always do
 };
 
+/// Bytes [begin, end) of a text.
+struct TextRange {
+  uint64_t begin = 0, end = 0;
+};
+
+/// ids, and for each the byte of the text where its own text ends (0 for bos, the text's size for eos).
+struct EncodedText {
+  std::vector<int32_t> ids;
+  std::vector<uint64_t> ends;
+};
+
 /// Text to ids and back. Const after construction: thread-safe.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
   /// Any bytes are accepted; what is no UTF-8 is tokenised by bytes where the vocabulary can.
   virtual std::vector<int32_t> encode(std::string_view text, const TokenizeOptions& options) const = 0;
+  /// As encode with parse_special, but no control token is taken from text that touches one of the `literal` ranges
+  /// (sorted, disjoint). Plain text is still tokenised across their borders in one go.
+  virtual EncodedText encode_marked(std::string_view text, std::span<const TextRange> literal,
+                                    bool add_special) const = 0;
   /// Bytes of one token as they appear in running text (may be part of a character). Control tokens give their
   /// spelling when `spell_special`, else nothing. Throws Error(kInvalid) for an id outside the vocabulary.
   virtual std::string piece(int32_t id, bool spell_special) const = 0;
