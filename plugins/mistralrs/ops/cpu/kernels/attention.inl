@@ -137,18 +137,25 @@ void score_rows(const float* q, int head_dim, const float* keys, float* scores) 
   constexpr int kVectors = kKeyTile / V::kLanes < 4 ? kKeyTile / V::kLanes : 4;
   for (int k = 0; k < kKeyTile; k += kVectors * V::kLanes) {
     V::F acc[R][kVectors];
+SPNL_UNROLL
     for (int r = 0; r < R; ++r) {
+SPNL_UNROLL
       for (int j = 0; j < kVectors; ++j) acc[r][j] = V::zero();
     }
     for (int d = 0; d < head_dim; ++d) {
       V::F key[kVectors];
+SPNL_UNROLL
       for (int j = 0; j < kVectors; ++j) key[j] = V::load(keys + d * kKeyTile + k + j * V::kLanes);
+SPNL_UNROLL
       for (int r = 0; r < R; ++r) {
         const V::F x = V::set1(q[r * head_dim + d]);
+SPNL_UNROLL
         for (int j = 0; j < kVectors; ++j) acc[r][j] = V::fma(x, key[j], acc[r][j]);
       }
     }
+SPNL_UNROLL
     for (int r = 0; r < R; ++r) {
+SPNL_UNROLL
       for (int j = 0; j < kVectors; ++j) V::store(scores + r * kKeyTile + k + j * V::kLanes, acc[r][j]);
     }
   }
@@ -164,18 +171,25 @@ void add_values(const float* weights, const float* values, int padded_dim, int b
     V::F acc[R][kMaxVectors];
     const auto run = [&](auto count) {
       constexpr int kVectors = decltype(count)::kValue;
+SPNL_UNROLL
       for (int r = 0; r < R; ++r) {
+SPNL_UNROLL
         for (int j = 0; j < kVectors; ++j) acc[r][j] = V::load(out + r * padded_dim + d + j * V::kLanes);
       }
       for (int k = begin; k < end; ++k) {
         V::F value[kVectors];
+SPNL_UNROLL
         for (int j = 0; j < kVectors; ++j) value[j] = V::load(values + k * padded_dim + d + j * V::kLanes);
+SPNL_UNROLL
         for (int r = 0; r < R; ++r) {
           const V::F x = V::set1(weights[r * kKeyTile + k]);
+SPNL_UNROLL
           for (int j = 0; j < kVectors; ++j) acc[r][j] = V::fma(x, value[j], acc[r][j]);
         }
       }
+SPNL_UNROLL
       for (int r = 0; r < R; ++r) {
+SPNL_UNROLL
         for (int j = 0; j < kVectors; ++j) V::store(out + r * padded_dim + d + j * V::kLanes, acc[r][j]);
       }
     };

@@ -1,4 +1,12 @@
-// Bit-level helpers of the kernels. Included once, inside an anonymous namespace.
+// Small helpers of the kernels. Included once, inside an anonymous namespace.
+
+template <int N>
+struct Count {
+  static constexpr int kValue = N;
+};
+/// Numbers of tokens that a product is compiled for.
+template <int... N>
+struct Sizes {};
 
 [[maybe_unused]] inline uint16_t load_u16(const uint8_t* p) {
   uint16_t v;

@@ -5,13 +5,10 @@
 
 #include "ops/cpu/kernel_table.h"
 
+#define SPNL_UNROLL _Pragma("GCC unroll 16")
+
 namespace spnl::mistralrs::cpu {
 namespace {
-
-template <int N>
-struct Count {
-  static constexpr int kValue = N;
-};
 
 #include "ops/cpu/kernels/bits.inl"
 #include "ops/cpu/kernels/simd_avx512vnni.inl"

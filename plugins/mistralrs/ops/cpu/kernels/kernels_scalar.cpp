@@ -3,13 +3,10 @@
 
 #include "ops/cpu/kernel_table.h"
 
+#define SPNL_UNROLL
+
 namespace spnl::mistralrs::cpu {
 namespace {
-
-template <int N>
-struct Count {
-  static constexpr int kValue = N;
-};
 
 #include "ops/cpu/kernels/bits.inl"
 #include "ops/cpu/kernels/simd_scalar.inl"

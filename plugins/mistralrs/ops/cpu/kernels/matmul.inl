@@ -1,3 +1,5 @@
+// Loops over tokens are unrolled: their sums must stay in registers, and compilers give up before 16.
+//
 // Matrix products over the layout of packed_layout.h. Included once, inside an anonymous namespace, after V.
 // One lane is one output row; the sum over columns runs in file order, group by group, whatever the number of
 // tokens, so that a token's result does not depend on its tile.
@@ -64,6 +66,7 @@ inline void group_product(const uint8_t* group, V::F d, V::F dmin, const ActGrou
   load_weights<kBits>(group + scale_bytes(S, V::kLanes), w);
   if constexpr (S == Storage::kQ6K) {
     const V::F d0 = V::mul(d, V::load_s8(group)), d1 = V::mul(d, V::load_s8(group + V::kLanes));
+SPNL_UNROLL
     for (int t = 0; t < T; ++t) {
       const V::F a = V::to_float(V::template dot<kBits, 4, 32>(w, x.q + kGroup * t, x.half(0) + t));
       const V::F b = V::to_float(V::template dot<kBits, 4, 32>(w + 4, x.q + kGroup * t + 16, x.half(1) + t));
@@ -81,6 +84,7 @@ inline void group_product(const uint8_t* group, V::F d, V::F dmin, const ActGrou
     scale = V::load_half(group);
     if constexpr (!kSymmetric) min = V::load_half(group + 2 * V::kLanes);
   }
+SPNL_UNROLL
   for (int t = 0; t < T; ++t) {
     const V::F a = V::to_float(V::template dot<kBits, 8, kOffset>(w, x.q + kGroup * t, x.negsum + t));
     acc[t] = V::fma(V::mul(a, scale), V::set1(x.d[t]), acc[t]);
@@ -106,6 +110,7 @@ inline void panel_product(const uint8_t* panel, const MatmulArgs& args, V::F* ac
       } else {
         w = V::load_bf16(panel);
       }
+SPNL_UNROLL
       for (int t = 0; t < T; ++t) acc[t] = V::fma(w, V::set1(x[t]), acc[t]);
       panel += unit_bytes(S, kLanes);
       x += args.width;
@@ -131,11 +136,13 @@ template <Storage S, int T>
 void tokens_product(const MatmulArgs& args) {
   for (int64_t p = 0; p < args.panel_count; ++p) {
     V::F acc[T];
+SPNL_UNROLL
     for (int t = 0; t < T; ++t) acc[t] = V::zero();
     panel_product<S, T>(args.panels + p * args.panel_bytes, args, acc);
     const int64_t row = p * V::kLanes;
     const int lanes = args.rows - row < V::kLanes ? static_cast<int>(args.rows - row) : V::kLanes;
     const V::F bias = args.bias != nullptr ? V::load_n(args.bias + row, lanes) : V::zero();
+SPNL_UNROLL
     for (int t = 0; t < T; ++t) {
       float* y = args.y + t * args.ldy + row;
       V::F r = args.bias != nullptr ? V::add(acc[t], bias) : acc[t];
@@ -145,26 +152,22 @@ void tokens_product(const MatmulArgs& args) {
   }
 }
 
-/// args.count tokens by kernels of fixed sizes.
+/// args.count tokens by kernels of fixed sizes, largest first.
+template <Storage S, int... T>
+void tokens_by_size(MatmulArgs args, Sizes<T...>) {
+  const auto take = [&](int size, void (*kernel)(const MatmulArgs&)) {
+    for (; args.count >= size; args.count -= size) {
+      kernel(args);
+      args.first += size;
+      args.y += size * args.ldy;
+    }
+  };
+  (take(T, tokens_product<S, T>), ...);
+}
+
 template <Storage S>
 void matmul_tile(const MatmulArgs& args) {
-  using Kernel = void (*)(const MatmulArgs&);
-  constexpr int kSizes[] = {16, 12, 8, 6, 4, 3, 2, 1};
-  constexpr Kernel kKernels[] = {tokens_product<S, 16>, tokens_product<S, 12>, tokens_product<S, 8>,
-                                 tokens_product<S, 6>,  tokens_product<S, 4>,  tokens_product<S, 3>,
-                                 tokens_product<S, 2>,  tokens_product<S, 1>};
-  MatmulArgs part = args;
-  int left = args.count;
-  for (int i = 0; left > 0;) {
-    if (kSizes[i] > left) {
-      ++i;
-      continue;
-    }
-    kKernels[i](part);
-    left -= kSizes[i];
-    part.first += kSizes[i];
-    part.y += kSizes[i] * args.ldy;
-  }
+  tokens_by_size<S>(args, V::TokenSizes{});
 }
 
 void quantize(const float* x, int64_t first, int64_t groups, uint8_t* tile, int width, int row) {

@@ -2,6 +2,7 @@
 
 struct V {
   static constexpr int kLanes = 8;
+  using TokenSizes = Sizes<4, 3, 2, 1>;  ///< more do not fit 16 registers
   using F = __m256;
   using I = __m256i;
   using B = __m256i;
@@ -110,6 +111,7 @@ struct V {
       r = _mm256_slli_epi32(_mm256_set1_epi32(*negsum), __builtin_ctz(Offset));
     }
     const __m256i ones = _mm256_set1_epi16(1);
+SPNL_UNROLL
     for (int j = 0; j < Steps; j += kFit) {
       __m256i pairs = products<Bits>(w[j], four_columns(x + 4 * j));
       for (int i = 1; i < kFit && j + i < Steps; ++i) {

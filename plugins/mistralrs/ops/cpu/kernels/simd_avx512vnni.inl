@@ -2,6 +2,7 @@
 
 struct V {
   static constexpr int kLanes = 16;
+  using TokenSizes = Sizes<16, 12, 8, 6, 4, 3, 2, 1>;  ///< of 32 registers 8 hold weights
   using F = __m512;
   using I = __m512i;
   using B = __m512i;
@@ -84,6 +85,7 @@ struct V {
     } else {
       r = _mm512_slli_epi32(_mm512_set1_epi32(*negsum), __builtin_ctz(Offset));
     }
+SPNL_UNROLL
     for (int j = 0; j < Steps; ++j) {
       int32_t four;
       std::memcpy(&four, x + 4 * j, 4);

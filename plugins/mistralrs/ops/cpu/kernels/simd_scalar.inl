@@ -3,6 +3,7 @@
 
 struct V {
   static constexpr int kLanes = 8;
+  using TokenSizes = Sizes<4, 1>;
   struct F {
     float v[kLanes];
   };
