@@ -1,13 +1,12 @@
-// Speed of the CPU kernels on one machine, as shares of its measured peaks. Use: kernel_bench [threads] [isa]
+// Speed of the CPU kernels on one machine, as shares of its measured peaks. Use: kernel_bench [threads] [isa or ""] [part]
+// where part is one of ops, matmul, model, attention.
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <memory>
 #include <numeric>
+#include <string_view>
 #include <vector>
 
 #include "ops/cpu/attention.h"
@@ -96,6 +95,18 @@ void matrix_product(ThreadTeam& team, Isa isa, const Peaks& peaks, const Type& t
               100 * gmacs / peaks.gmacs, gbytes, 100 * gbytes / peaks.gbytes);
 }
 
+void matrix_products(ThreadTeam& team, Isa isa, const Peaks& peaks) {
+  for (const Type& type : kTypes) {
+    for (int64_t m : {1, 2, 4, 8, 16, 512}) matrix_product(team, isa, peaks, type, 2048, 2048, m);
+  }
+  for (int64_t m : {1, 512}) {
+    matrix_product(team, isa, peaks, kTypes[1], 1536, 576, m);
+    matrix_product(team, isa, peaks, kTypes[1], 576, 1536, m);
+    matrix_product(team, isa, peaks, kTypes[5], 8192, 2048, m);
+    matrix_product(team, isa, peaks, kTypes[5], 2048, 8192, m);
+  }
+}
+
 void attention(ThreadTeam& team, Isa isa, int heads, int kv_heads, int dim, int rows, int context) {
   Rope rope;
   for (int i = 0; i < dim / 2; ++i) rope.inv_freq.push_back(std::pow(10000.0, -2.0 * i / dim));
@@ -125,7 +136,6 @@ void attention(ThreadTeam& team, Isa isa, int heads, int kv_heads, int dim, int 
 }
 
 void small_ops(ThreadTeam& team, Isa isa) {
-  std::atomic<int> sink{0};
   const double empty = best_seconds(50, [&] {
     for (int i = 0; i < 100; ++i) team.run([&](int w) { (void)w; });
   });
@@ -181,21 +191,18 @@ int main(int argc, char** argv) {
   const Peaks peaks = measure_peaks(team);
   std::printf("threads %d, isa %s, peak %.0f GMAC/s int8, %.1f GB/s read\n", team.size(), isa_name(isa).data(), peaks.gmacs,
               peaks.gbytes);
-  small_ops(team, isa);
-  for (const Type& type : kTypes) {
-    for (int64_t m : {1, 2, 4, 8, 16, 512}) matrix_product(team, isa, peaks, type, 2048, 2048, m);
+  const std::string_view part = argc > 3 ? argv[3] : "";
+  if (part.empty() || part == "ops") small_ops(team, isa);
+  if (part.empty() || part == "matmul") matrix_products(team, isa, peaks);
+  if (part.empty() || part == "model") {
+    for (int64_t m : {1, 2, 8, 512}) small_model(team, isa, kTypes[1], m);
   }
-  for (int64_t m : {1, 512}) {
-    matrix_product(team, isa, peaks, kTypes[1], 1536, 576, m);
-    matrix_product(team, isa, peaks, kTypes[1], 576, 1536, m);
-    matrix_product(team, isa, peaks, kTypes[5], 8192, 2048, m);
-    matrix_product(team, isa, peaks, kTypes[5], 2048, 8192, m);
+  if (part.empty() || part == "attention") {
+    attention(team, isa, 9, 3, 64, 512, 512);
+    attention(team, isa, 9, 3, 64, 1, 512);
+    attention(team, isa, 9, 3, 64, 1, 4096);
+    attention(team, isa, 32, 8, 64, 512, 512);
+    attention(team, isa, 32, 8, 64, 1, 2048);
   }
-  for (int64_t m : {1, 2, 8, 512}) small_model(team, isa, kTypes[1], m);
-  attention(team, isa, 9, 3, 64, 512, 512);
-  attention(team, isa, 9, 3, 64, 1, 512);
-  attention(team, isa, 9, 3, 64, 1, 4096);
-  attention(team, isa, 32, 8, 64, 512, 512);
-  attention(team, isa, 32, 8, 64, 1, 2048);
   return 0;
 }

@@ -134,7 +134,7 @@ void load_values(const AttendArgs& a, int32_t begin, int32_t keys, float* out) {
 /// scores[r][kKeyTile] = q[r] . key, summed over the dimensions one after the other.
 template <int R>
 void score_rows(const float* q, int head_dim, const float* keys, float* scores) {
-  constexpr int kVectors = kKeyTile / V::kLanes < 4 ? kKeyTile / V::kLanes : 4;
+  constexpr int kVectors = V::kAttendVectors;
   for (int k = 0; k < kKeyTile; k += kVectors * V::kLanes) {
     V::F acc[R][kVectors];
 SPNL_UNROLL
@@ -164,7 +164,7 @@ SPNL_UNROLL
 /// out[r] += sum over keys begin..end-1 of weight * value, one after the other.
 template <int R>
 void add_values(const float* weights, const float* values, int padded_dim, int begin, int end, float* out) {
-  constexpr int kMaxVectors = 4;
+  constexpr int kMaxVectors = V::kAttendVectors;
   for (int d = 0; d < padded_dim; d += V::kLanes * kMaxVectors) {
     const int left = (padded_dim - d) / V::kLanes;
     const int vectors = left < kMaxVectors ? left : kMaxVectors;
@@ -193,14 +193,14 @@ SPNL_UNROLL
         for (int j = 0; j < kVectors; ++j) V::store(out + r * padded_dim + d + j * V::kLanes, acc[r][j]);
       }
     };
-    if (vectors == 4) {
-      run(Count<4>{});
+    if (vectors == 1) {
+      run(Count<1>{});
+    } else if (vectors == 2 || kMaxVectors == 2) {
+      run(Count<2>{});
     } else if (vectors == 3) {
       run(Count<3>{});
-    } else if (vectors == 2) {
-      run(Count<2>{});
     } else {
-      run(Count<1>{});
+      run(Count<kMaxVectors>{});
     }
   }
 }
@@ -267,6 +267,17 @@ void attend_rows(const AttendArgs& a, int row, int32_t begin, int32_t keys, cons
   add_values<R>(scores, value_tile, a.padded_dim, lowest, highest, a.out + int64_t{row} * a.padded_dim);
 }
 
+/// All query rows by kernels of fixed sizes, largest first.
+template <int... R>
+void attend_by_rows(const AttendArgs& a, int32_t begin, int32_t keys, const float* key_tile, const float* value_tile,
+                    float* scores, Sizes<R...>) {
+  int row = 0;
+  const auto take = [&](int size, auto kernel) {
+    for (; a.q_rows - row >= size; row += size) kernel(a, row, begin, keys, key_tile, value_tile, scores);
+  };
+  (take(R, attend_rows<R>), ...);
+}
+
 void attend(const AttendArgs& a) {
   float* key_tile = a.scratch;
   float* value_tile = key_tile + int64_t{kKeyTile} * a.padded_dim;
@@ -285,15 +296,7 @@ void attend(const AttendArgs& a) {
     const int32_t keys = a.keys - begin < kKeyTile ? a.keys - begin : kKeyTile;
     load_keys(a, begin, keys, key_tile);
     load_values(a, begin, keys, value_tile);
-    int row = 0;
-    for (; row + 4 <= a.q_rows; row += 4) attend_rows<4>(a, row, begin, keys, key_tile, value_tile, scores);
-    if (a.q_rows - row == 3) {
-      attend_rows<3>(a, row, begin, keys, key_tile, value_tile, scores);
-    } else if (a.q_rows - row == 2) {
-      attend_rows<2>(a, row, begin, keys, key_tile, value_tile, scores);
-    } else if (a.q_rows - row == 1) {
-      attend_rows<1>(a, row, begin, keys, key_tile, value_tile, scores);
-    }
+    attend_by_rows(a, begin, keys, key_tile, value_tile, scores, V::AttendRows{});
   }
 }
 

@@ -3,6 +3,8 @@
 struct V {
   static constexpr int kLanes = 8;
   using TokenSizes = Sizes<4, 3, 2, 1>;  ///< more do not fit 16 registers
+  using AttendRows = Sizes<4, 3, 2, 1>;
+  static constexpr int kAttendVectors = 2;
   using F = __m256;
   using I = __m256i;
   using B = __m256i;

@@ -3,6 +3,8 @@
 struct V {
   static constexpr int kLanes = 16;
   using TokenSizes = Sizes<16, 12, 8, 6, 4, 3, 2, 1>;  ///< of 32 registers 8 hold weights
+  using AttendRows = Sizes<6, 4, 3, 2, 1>;
+  static constexpr int kAttendVectors = 4;
   using F = __m512;
   using I = __m512i;
   using B = __m512i;

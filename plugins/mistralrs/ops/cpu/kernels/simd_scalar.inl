@@ -4,6 +4,8 @@
 struct V {
   static constexpr int kLanes = 8;
   using TokenSizes = Sizes<4, 1>;
+  using AttendRows = Sizes<4, 1>;
+  static constexpr int kAttendVectors = 2;
   struct F {
     float v[kLanes];
   };
