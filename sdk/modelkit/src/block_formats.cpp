@@ -1,5 +1,6 @@
-// Block layouts of the GGUF tensor types, as published with the format (ggml's quantisation blocks). Each decoder
-// reads one block; fields are read byte by byte, so any alignment and any host byte order will do.
+// Block layouts of the GGUF tensor types, as published with the format (ggml's quantisation
+// blocks). Each decoder reads one block; fields are read byte by byte, so any alignment and any
+// host byte order will do.
 #include "spnl/modelkit/block_formats.h"
 
 #include <bit>
@@ -64,7 +65,8 @@ void decode_q8_0(Bytes b, float* y) {
   for (int j = 0; j < 32; ++j) y[j] = d * static_cast<float>(i8(b[2 + j]));
 }
 
-constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                   1,    13,   25,  38,  53,  69,  89,  113};
 
 void decode_iq4(float d, Bytes qs, float* y) {
   for (int j = 0; j < 16; ++j) {
@@ -76,8 +78,8 @@ void decode_iq4(float d, Bytes qs, float* y) {
 void decode_iq4_nl(Bytes b, float* y) { decode_iq4(f16(b), b + 2, y); }
 
 void decode_mxfp4(Bytes b, float* y) {
-  // Twice the E2M1 values, so that they are integers; the scale is halved to match: 2^(e-128), which for e < 2 is a
-  // subnormal float32.
+  // Twice the E2M1 values, so that they are integers; the scale is halved to match: 2^(e-128),
+  // which for e < 2 is a subnormal float32.
   static constexpr int8_t kDoubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
   const uint32_t e = b[0];
   const float d = std::bit_cast<float>(e < 2 ? 0x00200000u << e : (e - 1) << 23);
@@ -160,7 +162,8 @@ void decode_q5_k(Bytes b, float* y) {
 void decode_q6_k(Bytes b, float* y) {
   const float d = f16(b + 208);
   for (int sub = 0; sub < 16; ++sub) {
-    // A half is 128 elements: four runs of 32 that share 64 bytes of low bits and 32 bytes of high bits.
+    // A half is 128 elements: four runs of 32 that share 64 bytes of low bits and 32 bytes of high
+    // bits.
     const int half = sub / 8, run = sub % 8 / 2, column = sub % 2 * 16;
     const Bytes low = b + half * 64 + run % 2 * 32, high = b + 128 + half * 32;
     const float scale = d * static_cast<float>(i8(b[192 + sub]));
@@ -187,23 +190,40 @@ using Decoder = void (*)(Bytes, float*);
 Decoder decoder_of(TensorType type) {
   using enum TensorType;
   switch (type) {
-    case kF32: return decode_f32;
-    case kF16: return decode_f16;
-    case kBF16: return decode_bf16;
-    case kQ4_0: return decode_q4_0;
-    case kQ4_1: return decode_q4_1;
-    case kQ5_0: return decode_q5_0;
-    case kQ5_1: return decode_q5_1;
-    case kQ8_0: return decode_q8_0;
-    case kQ2_K: return decode_q2_k;
-    case kQ3_K: return decode_q3_k;
-    case kQ4_K: return decode_q4_k;
-    case kQ5_K: return decode_q5_k;
-    case kQ6_K: return decode_q6_k;
-    case kIQ4_NL: return decode_iq4_nl;
-    case kIQ4_XS: return decode_iq4_xs;
-    case kMXFP4: return decode_mxfp4;
-    default: return nullptr;
+    case kF32:
+      return decode_f32;
+    case kF16:
+      return decode_f16;
+    case kBF16:
+      return decode_bf16;
+    case kQ4_0:
+      return decode_q4_0;
+    case kQ4_1:
+      return decode_q4_1;
+    case kQ5_0:
+      return decode_q5_0;
+    case kQ5_1:
+      return decode_q5_1;
+    case kQ8_0:
+      return decode_q8_0;
+    case kQ2_K:
+      return decode_q2_k;
+    case kQ3_K:
+      return decode_q3_k;
+    case kQ4_K:
+      return decode_q4_k;
+    case kQ5_K:
+      return decode_q5_k;
+    case kQ6_K:
+      return decode_q6_k;
+    case kIQ4_NL:
+      return decode_iq4_nl;
+    case kIQ4_XS:
+      return decode_iq4_xs;
+    case kMXFP4:
+      return decode_mxfp4;
+    default:
+      return nullptr;
   }
 }
 
@@ -214,7 +234,8 @@ void dequantize_row(TensorType type, const void* source, uint64_t elements, floa
   const auto info = tensor_type_info(type);
   if (decode == nullptr || !info)
     throw Error(ErrorCode::kUnsupported,
-                "tensor type " + (info ? std::string(info->name) : std::to_string(static_cast<uint32_t>(type))) +
+                "tensor type " +
+                    (info ? std::string(info->name) : std::to_string(static_cast<uint32_t>(type))) +
                     " cannot be decoded");
   Bytes block = static_cast<Bytes>(source);
   for (uint64_t i = 0; i < elements; i += info->block_elements, block += info->block_bytes)

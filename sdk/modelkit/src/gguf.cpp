@@ -30,15 +30,16 @@ std::optional<uint64_t> unsigned_value(const GgufPart& part, std::string_view ke
   const auto found = part.values.find(key);
   if (found == part.values.end()) return std::nullopt;
   if (const auto* u = std::get_if<uint64_t>(&found->second)) return *u;
-  if (const auto* i = std::get_if<int64_t>(&found->second); i != nullptr && *i >= 0) return static_cast<uint64_t>(*i);
+  if (const auto* i = std::get_if<int64_t>(&found->second); i != nullptr && *i >= 0)
+    return static_cast<uint64_t>(*i);
   return std::nullopt;
 }
 
 /// "-00002-of-00003.gguf"; numbers count from 1.
 std::string part_ending(uint64_t number, uint64_t count) {
   char text[64];
-  std::snprintf(text, sizeof text, "-%05llu-of-%05llu.gguf", static_cast<unsigned long long>(number),
-                static_cast<unsigned long long>(count));
+  std::snprintf(text, sizeof text, "-%05llu-of-%05llu.gguf",
+                static_cast<unsigned long long>(number), static_cast<unsigned long long>(count));
   return text;
 }
 
@@ -59,19 +60,23 @@ void GgufFile::Impl::add_other_parts(uint64_t count) {
   if (unsigned_value(parts[0], "split.no").value_or(0) != 0)
     corrupt("a later part of a split model; give the first part, whose name ends in " + ending);
   if (!name.ends_with(ending))
-    corrupt("the first of " + std::to_string(count) + " parts, but its name does not end in " + ending +
-            ", so the other parts cannot be found");
+    corrupt("the first of " + std::to_string(count) + " parts, but its name does not end in " +
+            ending + ", so the other parts cannot be found");
   const std::string stem = name.substr(0, name.size() - ending.size());
   for (uint64_t number = 2; number <= count; ++number) {
-    const std::filesystem::path part_path = path.parent_path() / (stem + part_ending(number, count));
+    const std::filesystem::path part_path =
+        path.parent_path() / (stem + part_ending(number, count));
     add_part(part_path);
-    if (unsigned_value(parts.back(), "split.no") != number - 1 || unsigned_value(parts.back(), "split.count") != count)
-      throw Error(ErrorCode::kCorrupt, part_path.string() + ": is not part " + std::to_string(number) + " of " +
-                                           std::to_string(count) + " of this model");
+    if (unsigned_value(parts.back(), "split.no") != number - 1 ||
+        unsigned_value(parts.back(), "split.count") != count)
+      throw Error(ErrorCode::kCorrupt, part_path.string() + ": is not part " +
+                                           std::to_string(number) + " of " + std::to_string(count) +
+                                           " of this model");
   }
   const auto total = unsigned_value(parts[0], "split.tensors.count");
   if (total && *total != tensors.size())
-    corrupt("its parts hold " + std::to_string(tensors.size()) + " tensors instead of " + std::to_string(*total));
+    corrupt("its parts hold " + std::to_string(tensors.size()) + " tensors instead of " +
+            std::to_string(*total));
 }
 
 std::unique_ptr<GgufFile> GgufFile::open(const std::filesystem::path& path) {
@@ -96,7 +101,8 @@ std::optional<uint64_t> GgufFile::get_uint(std::string_view key) const {
   const Value* value = find_value(key);
   if (value == nullptr) return std::nullopt;
   if (const auto* u = std::get_if<uint64_t>(value)) return *u;
-  if (const auto* i = std::get_if<int64_t>(value); i != nullptr && *i >= 0) return static_cast<uint64_t>(*i);
+  if (const auto* i = std::get_if<int64_t>(value); i != nullptr && *i >= 0)
+    return static_cast<uint64_t>(*i);
   impl_->wrong_type(key, "a number from 0 on");
 }
 

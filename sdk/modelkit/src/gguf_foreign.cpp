@@ -21,11 +21,13 @@ std::string printable(std::string_view text) {
 }
 
 std::string describe_foreign_file(std::span<const std::byte> bytes) {
-  const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 512));
+  const std::string_view head(reinterpret_cast<const char*>(bytes.data()),
+                              std::min<size_t>(bytes.size(), 512));
   const auto starts = [&](std::string_view prefix) { return head.starts_with(prefix); };
   if (head.empty()) return "the file is empty; download it again";
   if (starts("PK\x03\x04") || starts("\x80\x02") || starts("\x80\x03") || starts("\x80\x04"))
-    return "a PyTorch (pickle) checkpoint, not a GGUF; convert it to GGUF or use the model's safetensors files";
+    return "a PyTorch (pickle) checkpoint, not a GGUF; convert it to GGUF or use the model's "
+           "safetensors files";
   if (starts("version https://git-lfs"))
     return "a Git LFS pointer, not the model itself; fetch the file with 'git lfs pull'";
   if (starts("tjgg") || starts("lmgg") || starts("fmgg") || starts("algg"))
@@ -35,7 +37,8 @@ std::string describe_foreign_file(std::span<const std::byte> bytes) {
     return "a safetensors file, not a GGUF";
   const size_t text = head.find_first_not_of(" \t\r\n\xEF\xBB\xBF");
   if (text != std::string_view::npos && head[text] == '<')
-    return "a web page (HTML or XML), not a model: the download was answered with a page; download it again";
+    return "a web page (HTML or XML), not a model: the download was answered with a page; download "
+           "it again";
   if (text != std::string_view::npos && head[text] == '{') return "a JSON text, not a GGUF";
   return "not a GGUF (its first bytes are not 'GGUF')";
 }

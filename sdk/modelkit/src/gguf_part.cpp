@@ -1,5 +1,5 @@
-// The GGUF container, versions 2 and 3. Everything in the file is taken for hostile: no count or length is used
-// before it was compared with the bytes that are there.
+// The GGUF container, versions 2 and 3. Everything in the file is taken for hostile: no count or
+// length is used before it was compared with the bytes that are there.
 #include "gguf_part.h"
 
 #include <bit>
@@ -11,20 +11,35 @@
 namespace spnl::modelkit {
 namespace {
 
-constexpr uint64_t kMaxArrayElements = 1u << 24;  // far above any vocabulary; bounds what widening to 8 bytes costs
-constexpr uint64_t kMaxNameBytes = 63;            // of a tensor, by the format
+constexpr uint64_t kMaxArrayElements =
+    1u << 24;  // far above any vocabulary; bounds what widening to 8 bytes costs
+constexpr uint64_t kMaxNameBytes = 63;  // of a tensor, by the format
 constexpr uint64_t kMaxKeyBytes = 65535;
 constexpr uint64_t kMaxAlignment = 1u << 30;
-constexpr uint64_t kLeastPairBytes = 8 + 4 + 1;            // key length, type, the smallest value
-constexpr uint64_t kLeastTensorBytes = 8 + 4 + 8 + 4 + 8;  // name length, n_dims, one dimension, type, offset
+constexpr uint64_t kLeastPairBytes = 8 + 4 + 1;  // key length, type, the smallest value
+constexpr uint64_t kLeastTensorBytes =
+    8 + 4 + 8 + 4 + 8;  // name length, n_dims, one dimension, type, offset
 
 enum ValueType : uint32_t {
-  kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64
+  kU8,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kF32,
+  kBool,
+  kString,
+  kArray,
+  kU64,
+  kI64,
+  kF64
 };
 
 class Reader {
  public:
-  Reader(const std::filesystem::path& path, std::span<const std::byte> bytes) : path_(path), bytes_(bytes) {}
+  Reader(const std::filesystem::path& path, std::span<const std::byte> bytes)
+      : path_(path), bytes_(bytes) {}
 
   uint64_t at() const { return at_; }
   uint64_t left() const { return bytes_.size() - at_; }
@@ -55,7 +70,9 @@ class Reader {
 
   std::string_view string(uint64_t limit = UINT64_MAX) {
     const uint64_t length = number<uint64_t>();
-    if (length > limit) corrupt("a name of " + std::to_string(length) + " bytes; at most " + std::to_string(limit) + " are allowed");
+    if (length > limit)
+      corrupt("a name of " + std::to_string(length) + " bytes; at most " + std::to_string(limit) +
+              " are allowed");
     need(length);
     const std::string_view text(reinterpret_cast<const char*>(bytes_.data() + at_), length);
     at_ += length;
@@ -66,7 +83,8 @@ class Reader {
   uint64_t count(uint64_t least) {
     const uint64_t n = number<uint64_t>();
     if (n > left() / least)
-      corrupt("counts " + std::to_string(n) + ", but only " + std::to_string(left()) + " bytes follow; the file is damaged or cut off");
+      corrupt("counts " + std::to_string(n) + ", but only " + std::to_string(left()) +
+              " bytes follow; the file is damaged or cut off");
     return n;
   }
 
@@ -86,11 +104,24 @@ class Reader {
 
 uint64_t element_bytes(uint32_t type) {
   switch (type) {
-    case kU8: case kI8: case kBool: return 1;
-    case kU16: case kI16: return 2;
-    case kU32: case kI32: case kF32: return 4;
-    case kU64: case kI64: case kF64: case kString: return 8;
-    default: return 0;
+    case kU8:
+    case kI8:
+    case kBool:
+      return 1;
+    case kU16:
+    case kI16:
+      return 2;
+    case kU32:
+    case kI32:
+    case kF32:
+      return 4;
+    case kU64:
+    case kI64:
+    case kF64:
+    case kString:
+      return 8;
+    default:
+      return 0;
   }
 }
 
@@ -98,16 +129,26 @@ uint64_t element_bytes(uint32_t type) {
 template <class Visit>
 auto read_number(Reader& in, uint32_t type, Visit visit) {
   switch (type) {
-    case kU8: return visit(static_cast<uint64_t>(in.number<uint8_t>()));
-    case kU16: return visit(static_cast<uint64_t>(in.number<uint16_t>()));
-    case kU32: return visit(static_cast<uint64_t>(in.number<uint32_t>()));
-    case kU64: return visit(in.number<uint64_t>());
-    case kI8: return visit(static_cast<int64_t>(in.number<int8_t>()));
-    case kI16: return visit(static_cast<int64_t>(in.number<int16_t>()));
-    case kI32: return visit(static_cast<int64_t>(in.number<int32_t>()));
-    case kI64: return visit(in.number<int64_t>());
-    case kF32: return visit(static_cast<double>(in.number<float>()));
-    default: return visit(in.number<double>());
+    case kU8:
+      return visit(static_cast<uint64_t>(in.number<uint8_t>()));
+    case kU16:
+      return visit(static_cast<uint64_t>(in.number<uint16_t>()));
+    case kU32:
+      return visit(static_cast<uint64_t>(in.number<uint32_t>()));
+    case kU64:
+      return visit(in.number<uint64_t>());
+    case kI8:
+      return visit(static_cast<int64_t>(in.number<int8_t>()));
+    case kI16:
+      return visit(static_cast<int64_t>(in.number<int16_t>()));
+    case kI32:
+      return visit(static_cast<int64_t>(in.number<int32_t>()));
+    case kI64:
+      return visit(in.number<int64_t>());
+    case kF32:
+      return visit(static_cast<double>(in.number<float>()));
+    default:
+      return visit(in.number<double>());
   }
 }
 
@@ -118,7 +159,8 @@ GgufFile::Value read_array(Reader& in) {
   if (least == 0) in.corrupt("unknown array element type " + std::to_string(type));
   const uint64_t n = in.count(least);
   if (n > kMaxArrayElements)
-    in.corrupt("an array of " + std::to_string(n) + " elements; at most " + std::to_string(kMaxArrayElements) + " are allowed");
+    in.corrupt("an array of " + std::to_string(n) + " elements; at most " +
+               std::to_string(kMaxArrayElements) + " are allowed");
   if (type == kString) {
     std::vector<std::string_view> strings(n);
     for (auto& text : strings) text = in.string();
@@ -158,8 +200,10 @@ void check_start(Reader& in, const std::filesystem::path& path, std::span<const 
   const uint32_t version = in.number<uint32_t>();
   if (version == 2 || version == 3) return;
   if (version != 0 && (version & 0xFFFFu) == 0)
-    in.fail(ErrorCode::kUnsupported, "big-endian GGUF files are not supported; convert it to little-endian");
-  in.fail(ErrorCode::kUnsupported, "GGUF version " + std::to_string(version) + " is not supported (2 and 3 are)");
+    in.fail(ErrorCode::kUnsupported,
+            "big-endian GGUF files are not supported; convert it to little-endian");
+  in.fail(ErrorCode::kUnsupported,
+          "GGUF version " + std::to_string(version) + " is not supported (2 and 3 are)");
 }
 
 uint64_t alignment_of(Reader& in, const GgufPart& part) {
@@ -168,8 +212,10 @@ uint64_t alignment_of(Reader& in, const GgufPart& part) {
   in.now("value of", "general.alignment");
   uint64_t alignment = 0;
   if (const auto* u = std::get_if<uint64_t>(&found->second)) alignment = *u;
-  if (const auto* i = std::get_if<int64_t>(&found->second)) alignment = *i > 0 ? static_cast<uint64_t>(*i) : 0;
-  if (!std::has_single_bit(alignment) || alignment > kMaxAlignment) in.corrupt("must be a power of two below 2^31");
+  if (const auto* i = std::get_if<int64_t>(&found->second))
+    alignment = *i > 0 ? static_cast<uint64_t>(*i) : 0;
+  if (!std::has_single_bit(alignment) || alignment > kMaxAlignment)
+    in.corrupt("must be a power of two below 2^31");
   return alignment;
 }
 
@@ -186,33 +232,39 @@ Tensor read_tensor(Reader& in, uint64_t& offset) {
   uint64_t elements = 1;
   for (uint32_t i = 0; i < tensor.n_dims; ++i) {
     tensor.dims[i] = in.number<uint64_t>();
-    if (tensor.dims[i] == 0 || tensor.dims[i] > INT64_MAX || __builtin_mul_overflow(elements, tensor.dims[i], &elements))
+    if (tensor.dims[i] == 0 || tensor.dims[i] > INT64_MAX ||
+        __builtin_mul_overflow(elements, tensor.dims[i], &elements))
       in.corrupt("impossible dimension " + std::to_string(tensor.dims[i]));
   }
   const uint32_t type = in.number<uint32_t>();
   tensor.type = static_cast<TensorType>(type);
   const auto info = tensor_type_info(tensor.type);
-  if (!info) in.fail(ErrorCode::kUnsupported, "has the unknown tensor type " + std::to_string(type));
+  if (!info)
+    in.fail(ErrorCode::kUnsupported, "has the unknown tensor type " + std::to_string(type));
   if (tensor.dims[0] % info->block_elements != 0)
     in.corrupt("rows of " + std::to_string(tensor.dims[0]) + " elements are not whole blocks of " +
                std::to_string(info->block_elements) + " (" + std::string(info->name) + ")");
-  if (__builtin_mul_overflow(elements / info->block_elements, static_cast<uint64_t>(info->block_bytes), &tensor.bytes))
+  if (__builtin_mul_overflow(elements / info->block_elements,
+                             static_cast<uint64_t>(info->block_bytes), &tensor.bytes))
     in.corrupt("its size overflows");
   offset = in.number<uint64_t>();
   return tensor;
 }
 
-void place_tensors(Reader& in, GgufPart& part, const std::vector<uint64_t>& offsets, uint64_t alignment) {
+void place_tensors(Reader& in, GgufPart& part, const std::vector<uint64_t>& offsets,
+                   uint64_t alignment) {
   const uint64_t start = (in.at() + alignment - 1) / alignment * alignment;
   for (size_t i = 0; i < part.tensors.size(); ++i) {
     Tensor& tensor = part.tensors[i];
     in.now("tensor", tensor.name);
     if (offsets[i] % alignment != 0)
-      in.corrupt("its offset " + std::to_string(offsets[i]) + " is not a multiple of the alignment " + std::to_string(alignment));
+      in.corrupt("its offset " + std::to_string(offsets[i]) +
+                 " is not a multiple of the alignment " + std::to_string(alignment));
     const uint64_t room = in.size() > start ? in.size() - start : 0;
     if (offsets[i] > room || tensor.bytes > room - offsets[i])
-      in.corrupt("needs " + std::to_string(tensor.bytes) + " bytes at " + std::to_string(offsets[i]) + " of the data, which has " +
-                 std::to_string(room) + "; the file is cut off or damaged, download it again");
+      in.corrupt("needs " + std::to_string(tensor.bytes) + " bytes at " +
+                 std::to_string(offsets[i]) + " of the data, which has " + std::to_string(room) +
+                 "; the file is cut off or damaged, download it again");
     tensor.data = in.data() + start + offsets[i];
   }
 }

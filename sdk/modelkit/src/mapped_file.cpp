@@ -32,10 +32,11 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) fail_with_errno(path, "open");
   const Descriptor closer{fd};
-  struct stat status{};
+  struct stat status {};
   if (::fstat(fd, &status) != 0) fail_with_errno(path, "read");
   if (!S_ISREG(status.st_mode))
-    throw Error(ErrorCode::kInvalid, path.string() + ": not a regular file; give the path of a model file");
+    throw Error(ErrorCode::kInvalid,
+                path.string() + ": not a regular file; give the path of a model file");
   size_ = static_cast<size_t>(status.st_size);
   if (size_ == 0) return;
   void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);

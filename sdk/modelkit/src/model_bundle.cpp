@@ -7,11 +7,12 @@
 namespace spnl::modelkit {
 namespace {
 
-/// A template that refuses everything, with the reason: text of the file's own template must not stop raw prompts, but
-/// messages must not be rendered by guesswork either.
+/// A template that refuses everything, with the reason: text of the file's own template must not
+/// stop raw prompts, but messages must not be rendered by guesswork either.
 std::unique_ptr<ChatTemplate> refusing_template(std::string_view why) {
   std::string text;
-  for (const char c : why.substr(0, 300)) text += c == '\'' ? '"' : c == '\\' ? '/' : static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+  for (const char c : why.substr(0, 300))
+    text += c == '\'' ? '"' : c == '\\' ? '/' : static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
   return std::make_unique<ChatTemplate>("{{ raise_exception('" + text + "') }}");
 }
 
@@ -39,8 +40,10 @@ ModelBundle open_model(const std::filesystem::path& path, bool vocab_only) {
     bundle.spec = model_spec_from_gguf(*file);
     const auto tokens = static_cast<int64_t>(bundle.tokenizer->vocab_size());
     if (tokens > bundle.spec.vocab_size)
-      throw Error(ErrorCode::kCorrupt, path.string() + ": the vocabulary has " + std::to_string(tokens) +
-                                           " tokens, but the model only " + std::to_string(bundle.spec.vocab_size) + " rows for them");
+      throw Error(ErrorCode::kCorrupt, path.string() + ": the vocabulary has " +
+                                           std::to_string(tokens) + " tokens, but the model only " +
+                                           std::to_string(bundle.spec.vocab_size) +
+                                           " rows for them");
   }
   bundle.tensors = std::move(file);
   return bundle;

@@ -1,7 +1,10 @@
-// Reference vectors: random blocks and their values from an independent decoder (shared/fixtures/blocks). Small copies
-// are in tests/fixtures/gguf/blocks, so that the check always runs.
-#include <boost/test/unit_test.hpp>
+// Reference vectors: random blocks and their values from an independent decoder
+// (shared/fixtures/blocks). Small copies are in tests/fixtures/gguf/blocks, so that the check
+// always runs.
+#include "spnl/modelkit/block_formats.h"
+
 #include <bit>
+#include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -10,7 +13,6 @@
 #include <string>
 #include <vector>
 
-#include "spnl/modelkit/block_formats.h"
 #include "spnl/modelkit/error.h"
 
 using namespace spnl::modelkit;
@@ -27,7 +29,8 @@ std::vector<TensorType> decodable_types() {
   std::vector<TensorType> types;
   for (uint32_t id = 0; id < 64; ++id) {
     const auto info = tensor_type_info(static_cast<TensorType>(id));
-    if (info && info->can_dequantize && info->name != "F32") types.push_back(static_cast<TensorType>(id));
+    if (info && info->can_dequantize && info->name != "F32")
+      types.push_back(static_cast<TensorType>(id));
   }
   return types;
 }
@@ -51,10 +54,13 @@ void check_folder(const fs::path& folder) {
         continue;
       }
       if (got[i] == expected[i]) continue;
-      worst = std::max(worst, std::abs(double(got[i]) - expected[i]) / std::max(std::abs(double(expected[i])), 1e-30));
+      worst = std::max(worst, std::abs(double(got[i]) - expected[i]) /
+                                  std::max(std::abs(double(expected[i])), 1e-30));
     }
-    // K formats subtract a minimum: relative to a difference near zero, rounding shows more; they are compared below 1e-5.
-    BOOST_TEST(worst <= (info.block_elements == 256 ? 1e-5 : 1e-6), info.name << " worst " << worst);
+    // K formats subtract a minimum: relative to a difference near zero, rounding shows more; they
+    // are compared below 1e-5.
+    BOOST_TEST(worst <= (info.block_elements == 256 ? 1e-5 : 1e-6),
+               info.name << " worst " << worst);
     ++checked;
   }
   BOOST_TEST(checked == 15u);
@@ -62,7 +68,9 @@ void check_folder(const fs::path& folder) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(committed_vectors) { check_folder(fs::path(SPNL_TEST_FIXTURES_DIR) / "gguf/blocks"); }
+BOOST_AUTO_TEST_CASE(committed_vectors) {
+  check_folder(fs::path(SPNL_TEST_FIXTURES_DIR) / "gguf/blocks");
+}
 
 BOOST_AUTO_TEST_CASE(shared_vectors) {
   const fs::path folder = fs::path(SPNL_SHARED_DIR) / "fixtures/blocks";

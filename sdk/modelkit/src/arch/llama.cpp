@@ -6,8 +6,10 @@
 namespace spnl::modelkit {
 namespace {
 
-void read_attention(const ArchReader& reader, const std::string& block, uint64_t hidden, LayerSpec& layer) {
-  const uint64_t q_rows = uint64_t{layer.heads} * layer.head_dim, kv_rows = uint64_t{layer.kv_heads} * layer.head_dim;
+void read_attention(const ArchReader& reader, const std::string& block, uint64_t hidden,
+                    LayerSpec& layer) {
+  const uint64_t q_rows = uint64_t{layer.heads} * layer.head_dim,
+                 kv_rows = uint64_t{layer.kv_heads} * layer.head_dim;
   if (reader.file().find(block + "attn_qkv.weight") != nullptr)
     reader.unsupported("tensor '" + block + "attn_qkv.weight': fused q, k and v are not supported");
   layer.attention_norm = reader.tensor(block + "attn_norm.weight", {hidden});
@@ -21,7 +23,8 @@ void read_attention(const ArchReader& reader, const std::string& block, uint64_t
   layer.o_bias = reader.optional_tensor(block + "attn_output.bias", {hidden});
 }
 
-void read_mlp(const ArchReader& reader, const std::string& block, uint64_t hidden, LayerSpec& layer) {
+void read_mlp(const ArchReader& reader, const std::string& block, uint64_t hidden,
+              LayerSpec& layer) {
   layer.ffn_norm = reader.tensor(block + "ffn_norm.weight", {hidden});
   layer.gate = reader.tensor(block + "ffn_gate.weight", {hidden, layer.ffn_size});
   layer.up = reader.tensor(block + "ffn_up.weight", {hidden, layer.ffn_size});
@@ -34,11 +37,12 @@ void read_mlp(const ArchReader& reader, const std::string& block, uint64_t hidde
 uint32_t read_head_dim(const ArchReader& reader, uint32_t hidden, uint32_t heads) {
   const uint32_t head_dim = reader.uint_or("attention.key_length", std::max(1u, hidden / heads));
   if (reader.uint_or("attention.value_length", head_dim) != head_dim)
-    reader.unsupported("keys and values of different lengths are not supported for this architecture");
+    reader.unsupported(
+        "keys and values of different lengths are not supported for this architecture");
   const uint32_t rotary = reader.uint_or("rope.dimension_count", head_dim);
   if (rotary != head_dim || head_dim % 2 != 0)
-    reader.corrupt("rope.dimension_count is " + std::to_string(rotary) + ", but heads are " + std::to_string(head_dim) +
-                   " wide; they must be equal and even");
+    reader.corrupt("rope.dimension_count is " + std::to_string(rotary) + ", but heads are " +
+                   std::to_string(head_dim) + " wide; they must be equal and even");
   return head_dim;
 }
 
@@ -46,7 +50,8 @@ uint32_t read_head_dim(const ArchReader& reader, uint32_t hidden, uint32_t heads
 
 ModelSpec llama_spec(const ArchReader& reader) {
   if (reader.find_uint("expert_count").value_or(0) > 0)
-    reader.unsupported("mixture-of-experts models (Mixtral) of the architecture 'llama' are not supported yet");
+    reader.unsupported(
+        "mixture-of-experts models (Mixtral) of the architecture 'llama' are not supported yet");
   ModelSpec spec;
   spec.architecture = "llama";
   spec.name = std::string(reader.file().get_string("general.name").value_or(""));
@@ -56,7 +61,8 @@ ModelSpec llama_spec(const ArchReader& reader) {
 
   const Tensor* embedding = reader.file().find("token_embd.weight");
   if (embedding == nullptr) reader.corrupt("tensor 'token_embd.weight' is missing");
-  if (embedding->dims[1] > INT32_MAX) reader.corrupt("tensor 'token_embd.weight' has absurdly many rows");
+  if (embedding->dims[1] > INT32_MAX)
+    reader.corrupt("tensor 'token_embd.weight' has absurdly many rows");
   spec.vocab_size = static_cast<uint32_t>(embedding->dims[1]);
   spec.embedding = reader.tensor("token_embd.weight", {spec.hidden_size, spec.vocab_size});
   spec.output_norm = reader.tensor("output_norm.weight", {spec.hidden_size});
@@ -80,15 +86,18 @@ ModelSpec llama_spec(const ArchReader& reader) {
     layer.head_dim = head_dim;
     layer.ffn_size = ffn_sizes[i];
     if (layer.heads % layer.kv_heads != 0)
-      reader.corrupt("layer " + std::to_string(i) + " has " + std::to_string(layer.heads) + " heads, not a multiple of its " +
-                     std::to_string(layer.kv_heads) + " key-value heads");
-    layer.attention_scale = reader.positive("attention.scale", 1 / std::sqrt(static_cast<double>(head_dim)));
+      reader.corrupt("layer " + std::to_string(i) + " has " + std::to_string(layer.heads) +
+                     " heads, not a multiple of its " + std::to_string(layer.kv_heads) +
+                     " key-value heads");
+    layer.attention_scale =
+        reader.positive("attention.scale", 1 / std::sqrt(static_cast<double>(head_dim)));
     const std::string block = "blk." + std::to_string(i) + ".";
     read_attention(reader, block, spec.hidden_size, layer);
     read_mlp(reader, block, spec.hidden_size, layer);
     spec.layers.push_back(std::move(layer));
   }
-  // After the tensors, which vouch for head_dim. The converter permutes the rows of q and k, so that pairs are neighbours.
+  // After the tensors, which vouch for head_dim. The converter permutes the rows of q and k, so
+  // that pairs are neighbours.
   spec.ropes.push_back(read_rope(reader, RopePairs::kInterleaved, head_dim, spec.context));
   return spec;
 }

@@ -8,8 +8,8 @@
 namespace spnl::modelkit {
 namespace {
 
-/// YaRN (Peng et al., arXiv:2309.00071): fast dimensions keep their frequency, slow ones are interpolated, with a ramp
-/// between; cos and sin grow with the logarithm of the factor.
+/// YaRN (Peng et al., arXiv:2309.00071): fast dimensions keep their frequency, slow ones are
+/// interpolated, with a ramp between; cos and sin grow with the logarithm of the factor.
 struct Yarn {
   double factor, original_context, beta_fast, beta_slow, ext_factor, attn_factor;
 };
@@ -20,8 +20,10 @@ double correction_dim(double rotations, uint32_t dims, double base, double conte
 }
 
 void apply_yarn(const Yarn& yarn, double base, uint32_t dims, RopeSpec& rope) {
-  const double low = std::max(0.0, std::floor(correction_dim(yarn.beta_fast, dims, base, yarn.original_context)));
-  double high = std::min(dims - 1.0, std::ceil(correction_dim(yarn.beta_slow, dims, base, yarn.original_context)));
+  const double low =
+      std::max(0.0, std::floor(correction_dim(yarn.beta_fast, dims, base, yarn.original_context)));
+  double high = std::min(
+      dims - 1.0, std::ceil(correction_dim(yarn.beta_slow, dims, base, yarn.original_context)));
   if (high == low) high += 0.001;  // no division by zero
   for (size_t i = 0; i < rope.inv_freq.size(); ++i) {
     const double ramp = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
@@ -40,7 +42,8 @@ void apply_factors(const ArchReader& reader, RopeSpec& rope) {
   std::vector<float> factors(rope.inv_freq.size());
   dequantize_row(tensor.type, tensor.data, factors.size(), factors.data());
   for (size_t i = 0; i < factors.size(); ++i) {
-    if (!std::isfinite(factors[i]) || factors[i] <= 0) reader.corrupt("tensor 'rope_freqs.weight' holds a factor that is not above 0");
+    if (!std::isfinite(factors[i]) || factors[i] <= 0)
+      reader.corrupt("tensor 'rope_freqs.weight' holds a factor that is not above 0");
     rope.inv_freq[i] /= factors[i];
   }
 }
@@ -60,11 +63,15 @@ RopeSpec read_rope(const ArchReader& reader, RopePairs pairs, uint32_t dims, uin
   if (type == "linear" || (type.empty() && factor != 1)) {
     for (double& frequency : rope.inv_freq) frequency /= factor;
   } else if (type == "yarn") {
-    apply_yarn({factor, static_cast<double>(reader.uint_or("rope.scaling.original_context_length", context)),
-                reader.positive("rope.scaling.yarn_beta_fast", 32), reader.positive("rope.scaling.yarn_beta_slow", 1),
-                reader.positive("rope.scaling.yarn_ext_factor", 1),
-                reader.positive("rope.scaling.yarn_attn_factor", 1) * reader.positive("rope.scaling.attn_factor", 1)},
-               base, dims, rope);
+    apply_yarn(
+        {factor,
+         static_cast<double>(reader.uint_or("rope.scaling.original_context_length", context)),
+         reader.positive("rope.scaling.yarn_beta_fast", 32),
+         reader.positive("rope.scaling.yarn_beta_slow", 1),
+         reader.positive("rope.scaling.yarn_ext_factor", 1),
+         reader.positive("rope.scaling.yarn_attn_factor", 1) *
+             reader.positive("rope.scaling.attn_factor", 1)},
+        base, dims, rope);
   } else if (!type.empty() && type != "none") {
     reader.unsupported("rope scaling '" + type + "' is not supported for this architecture");
   }
