@@ -67,7 +67,7 @@ void check_utf8(const std::vector<std::string>& words) {
   std::vector<std::string> names;
   for (const OptionSpec& option : all_options(command))
     names.push_back(std::string("--") + option.name);
-  std::string near = near_name("--" + name, names);
+  std::string near = name.size() > 1 ? near_name("--" + name, names) : "";
   usage_error("unknown option '" + word + "'", "command line",
               near.empty() ? help_hint(command) : near);
 }
@@ -89,12 +89,9 @@ std::vector<po::option> parse_words(const Command& command, const std::vector<Op
                                     const std::vector<std::string>& words) {
   namespace style = po::command_line_style;
   po::options_description description = described(options);
-  po::positional_options_description positional;
-  positional.add("", -1);
   try {
     return po::command_line_parser(words)
         .options(description)
-        .positional(positional)
         .style(style::unix_style ^ style::allow_guessing)
         .run()
         .options;
