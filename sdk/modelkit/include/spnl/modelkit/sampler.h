@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace spnl::modelkit {
@@ -28,10 +29,18 @@ class Sampler {
   int32_t sample(std::span<const float> logits, std::span<const int32_t> history);
 
  private:
+  std::span<const float> penalise(std::span<const float> logits, std::span<const int32_t> history);
+  void collect_best(std::span<const float> logits, size_t count);
+  size_t select(std::span<const float> logits, float highest);
+  int32_t choose(std::span<const float> logits, float highest, double random);
+  double draw() const;
+
   SamplingParams params_;
   uint64_t drawn_ = 0;
   std::vector<std::pair<float, int32_t>> candidates_;
   std::vector<float> penalised_;
+  std::vector<int32_t> recent_;
+  std::vector<double> weights_;
 };
 
 }  // namespace spnl::modelkit

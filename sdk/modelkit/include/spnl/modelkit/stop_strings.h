@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -6,7 +7,8 @@
 namespace spnl::modelkit {
 
 /// Watches streamed text for stop strings, also across piece borders: text that may be the beginning of one is held
-/// back; from the first match on nothing comes out any more.
+/// back; from the first match on nothing comes out any more. The first match is the one that is complete first, of several
+/// the longest: what comes out does not depend on how the text was cut. Linear in the text for each stop string.
 class StopStrings {
  public:
   explicit StopStrings(std::vector<std::string> stops);  ///< empty strings are ignored
@@ -15,7 +17,12 @@ class StopStrings {
   bool stopped() const { return stopped_; }
 
  private:
-  std::vector<std::string> stops_;
+  struct Stop {
+    std::string text;
+    std::vector<size_t> border;  // Knuth-Morris-Pratt: of each prefix, the longest proper prefix that also ends it
+    size_t matched = 0;          // bytes of `text` that the stream ends with
+  };
+  std::vector<Stop> stops_;
   std::string held_;
   bool stopped_ = false;
 };
