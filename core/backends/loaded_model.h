@@ -1,0 +1,91 @@
+#pragma once
+#include <future>
+#include <memory>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "backends/model_strand.h"
+#include "backends/session.h"
+#include "spnl/backend.h"
+#include "spnl/backends.h"
+
+namespace spnl::backends {
+
+/// What a plugin gave for a model; the table and extensions live as long as the process.
+struct PluginModel {
+  const spnl_backend* table = nullptr;
+  const spnl_score_v1* score = nullptr;  ///< null: the plugin has no such extension
+  spnl_model* model = nullptr;
+  uint64_t caps = 0;
+  std::string name;
+  ModelInfo info;
+};
+
+/// A model in a plugin, with its strand and session. Shared between its handle and the jobs under way; once closed it
+/// only says so. Any thread.
+class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
+ public:
+  /// `runtime` owns the pool (and what else must outlive the strand).
+  LoadedModel(PluginModel parts, boost::asio::thread_pool& pool, std::shared_ptr<void> runtime, Session::Log log);
+
+  const ModelInfo& info() const noexcept { return parts_.info; }
+  const std::string& name() const noexcept { return parts_.name; }
+  std::vector<int32_t> tokenize(const Prompt& prompt, const PromptOptions& options);
+  std::string detokenize(const std::vector<int32_t>& ids);
+  std::string render(const Prompt& prompt, const PromptOptions& options);
+  ModelStats stats();
+  Score score(const std::vector<int32_t>& ids, uint32_t top_k);
+  uint64_t generate(GenerateRequest request, GenerateHandlers handlers) {
+    return session_->generate(std::move(request), std::move(handlers));
+  }
+  void cancel(uint64_t generation) { session_->cancel(generation); }
+
+  /// Asks for the end: generations finish as cancelled, then the plugin unloads. Returns at once; idempotent.
+  void close();
+  void wait_closed() { closed_.wait(); }
+
+ private:
+  template <class Call>
+  void call_any(Call call);
+  Score score_here(const std::vector<int32_t>& ids, uint32_t top_k);
+  bool spans() const noexcept { return (parts_.caps & SPNL_CAP_SPANS) != 0; }
+
+  const std::shared_ptr<void> runtime_;  ///< first: destroyed after the strand
+  PluginModel parts_;
+  ModelStrand strand_;
+  std::shared_ptr<Session> session_;
+  std::shared_mutex in_use_;  ///< shared by calls of tag [any], alone by unloading; guards parts_.model
+  std::promise<void> closed_promise_;
+  std::shared_future<void> closed_;
+};
+
+/// What callers hold. The last one to let go closes the model, and waits for that unless it is a thread of ours (a
+/// handler's), where it ends soon after.
+class ModelHandle : public Model {
+ public:
+  explicit ModelHandle(std::shared_ptr<LoadedModel> model) : model_(std::move(model)) {}
+  ~ModelHandle() override;
+  ModelHandle(const ModelHandle&) = delete;
+  ModelHandle& operator=(const ModelHandle&) = delete;
+
+  const ModelInfo& info() const override { return model_->info(); }
+  std::vector<int32_t> tokenize(const Prompt& prompt, const PromptOptions& options) override {
+    return model_->tokenize(prompt, options);
+  }
+  std::string detokenize(const std::vector<int32_t>& ids) override { return model_->detokenize(ids); }
+  std::string render(const Prompt& prompt, const PromptOptions& options) override {
+    return model_->render(prompt, options);
+  }
+  uint64_t generate(GenerateRequest request, GenerateHandlers handlers) override {
+    return model_->generate(std::move(request), std::move(handlers));
+  }
+  void cancel(uint64_t generation) override { model_->cancel(generation); }
+  Score score(const std::vector<int32_t>& ids, uint32_t top_k) override { return model_->score(ids, top_k); }
+  ModelStats stats() override { return model_->stats(); }
+
+ private:
+  std::shared_ptr<LoadedModel> model_;
+};
+
+}  // namespace spnl::backends

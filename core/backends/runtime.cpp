@@ -1,0 +1,155 @@
+#include "backends/runtime.h"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <chrono>
+#include <future>
+#include <thread>
+
+#include "backends/library.h"
+#include "hub/printable.h"
+#include "spnl/error.h"
+
+namespace spnl::backends {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+/// How long a stopped load may go on before its caller stops waiting for it. Plugins look every 100 ms.
+constexpr milliseconds kStopPatience{2000};
+
+std::string key_of(const std::string& id, const std::string& model, const LoadOptions& options) {
+  std::string key;
+  const auto add = [&](const std::string& part) { key += std::to_string(part.size()) + ":" + part; };
+  add(id);
+  add(model);
+  add(options.device);
+  add(std::to_string(options.max_context));
+  add(std::to_string(options.memory_limit));
+  for (const auto& [name, value] : options.options) {
+    add(name);
+    add(value);
+  }
+  return key;
+}
+
+unsigned pool_size() {
+  // Each model's strand holds a thread while it steps; plugins bring their own threads for the work itself.
+  return std::clamp(std::thread::hardware_concurrency(), 4u, 16u);
+}
+
+}  // namespace
+
+Runtime::Runtime(BackendsOptions options)
+    : options_(std::move(options)),
+      environment_(trusted_environment),
+      folders_(search_folders(options_.explicit_paths, environment_)),
+      manifests_(find_manifests(folders_)) {}
+
+Runtime::~Runtime() = default;
+
+std::optional<std::string> Runtime::setting(const char* name) const {
+  const auto set = options_.config.find(name);
+  return set != options_.config.end() ? set->second : environment_(name);
+}
+
+Runtime::Threads& Runtime::threads() {
+  const std::lock_guard lock(threads_mutex_);
+  if (threads_ == nullptr) threads_ = std::make_unique<Threads>(pool_size());
+  return *threads_;
+}
+
+void Runtime::on_loader(std::function<void()> job) {
+  if (thread_kind() == ThreadKind::kLoader)
+    throw Error(ErrorCode::kEvaluation, "backends cannot be used from a backend's own callback");
+  boost::asio::post(threads().loader, [job = std::move(job)] { run_as(ThreadKind::kLoader, job); });
+}
+
+std::string Runtime::verify(const Manifest& manifest) {
+  auto result = std::make_shared<std::promise<std::string>>();
+  std::future<std::string> future = result->get_future();
+  on_loader([result, manifest] {
+    try {
+      open_library(manifest);
+      result->set_value("");
+    } catch (const std::exception& e) {
+      result->set_value(e.what());
+    }
+  });
+  return future.get();
+}
+
+std::shared_ptr<Model> Runtime::load(const Manifest& manifest, const std::string& model, const std::string& name,
+                                     const LoadOptions& options, std::stop_token stop) {
+  const auto interrupted = [&] { return Error(ErrorCode::kInterrupted, "loading was stopped", hub::printable(name)); };
+  const std::shared_ptr<Operation> operation = operations_.begin();
+  const std::stop_callback on_stop(stop, [operation] { operation->cancelled = true; });
+  auto result = std::make_shared<std::promise<std::shared_ptr<Model>>>();
+  std::future<std::shared_ptr<Model>> future = result->get_future();
+  on_loader([self = shared_from_this(), result, operation, &manifest, model, name, options, interrupted] {
+    try {
+      if (operation->cancelled) throw Error(ErrorCode::kInterrupted, "loading was stopped", hub::printable(name));
+      result->set_value(self->load_here(manifest, model, name, options, *operation));
+    } catch (...) {
+      result->set_exception(std::current_exception());
+    }
+    self->operations_.end(*operation);
+  });
+  std::chrono::steady_clock::time_point stopped{};
+  while (future.wait_for(milliseconds(50)) != std::future_status::ready) {
+    if (!operation->cancelled) continue;
+    const auto now = std::chrono::steady_clock::now();
+    if (stopped == std::chrono::steady_clock::time_point{}) stopped = now;
+    if (now - stopped > kStopPatience) throw interrupted();
+  }
+  return future.get();
+}
+
+Plugin& Runtime::plugin_here(const Manifest& manifest) {
+  for (auto& [opened, plugin] : plugins_)
+    if (opened == &manifest) return *plugin;
+  plugins_.emplace_back(&manifest, std::make_unique<Plugin>(manifest, HostContext{options_, operations_, environment_}));
+  return *plugins_.back().second;
+}
+
+std::shared_ptr<Model> Runtime::load_here(const Manifest& manifest, const std::string& model, const std::string& name,
+                                          const LoadOptions& options, Operation& operation) {
+  const std::string key = key_of(manifest.id, model, options);
+  std::erase_if(shared_, [](const Shared& s) { return s.handle.expired(); });
+  std::erase_if(models_, [](const auto& m) { return m.expired(); });
+  for (const Shared& shared : shared_)
+    if (shared.key == key)
+      if (auto handle = shared.handle.lock()) return handle;
+
+  Plugin& plugin = plugin_here(manifest);
+  const auto log = [this, id = manifest.id](LogLevel level, const std::string& text) {
+    if (options_.log) options_.log(level, id, text);
+  };
+  auto loaded = std::make_shared<LoadedModel>(plugin.load(model, name, options, operation), threads().pool,
+                                              shared_from_this(), log);
+  models_.push_back(loaded);
+  auto handle = std::make_shared<ModelHandle>(std::move(loaded));
+  shared_.push_back({key, handle});
+  return handle;
+}
+
+void Runtime::shut_down() {
+  {
+    const std::lock_guard lock(threads_mutex_);
+    if (threads_ == nullptr) return;
+  }
+  operations_.cancel_all();
+  on_loader([this] {
+    std::vector<std::shared_ptr<LoadedModel>> alive;
+    for (const auto& model : models_)
+      if (auto loaded = model.lock()) alive.push_back(std::move(loaded));
+    for (const auto& model : alive) model->close();
+    for (const auto& model : alive) model->wait_closed();
+    while (!plugins_.empty()) plugins_.pop_back();
+  });
+  threads_->loader.join();
+  threads_->pool.join();
+}
+
+}  // namespace spnl::backends
