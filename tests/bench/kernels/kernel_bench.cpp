@@ -1,5 +1,5 @@
-// Speed of the CPU kernels on one machine, as shares of its measured peaks. Use: kernel_bench [threads] [isa or ""] [part]
-// where part is one of ops, matmul, model, attention.
+// Speed of the CPU kernels on one machine, as shares of its measured peaks. Use: kernel_bench
+// [threads] [isa or ""] [part] where part is one of ops, matmul, model, attention.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -25,10 +25,12 @@ struct Type {
   int elements, bytes;
 };
 constexpr Type kTypes[] = {
-    {"Q4_0", TensorType::kQ4_0, 32, 18}, {"Q4_1", TensorType::kQ4_1, 32, 20},   {"Q5_0", TensorType::kQ5_0, 32, 22},
-    {"Q5_1", TensorType::kQ5_1, 32, 24}, {"Q8_0", TensorType::kQ8_0, 32, 34},   {"Q4_K", TensorType::kQ4_K, 256, 144},
-    {"Q5_K", TensorType::kQ5_K, 256, 176}, {"Q6_K", TensorType::kQ6_K, 256, 210}, {"F16", TensorType::kF16, 1, 2},
-    {"BF16", TensorType::kBF16, 1, 2},     {"F32", TensorType::kF32, 1, 4}};
+    {"Q4_0", TensorType::kQ4_0, 32, 18},   {"Q4_1", TensorType::kQ4_1, 32, 20},
+    {"Q5_0", TensorType::kQ5_0, 32, 22},   {"Q5_1", TensorType::kQ5_1, 32, 24},
+    {"Q8_0", TensorType::kQ8_0, 32, 34},   {"Q4_K", TensorType::kQ4_K, 256, 144},
+    {"Q5_K", TensorType::kQ5_K, 256, 176}, {"Q6_K", TensorType::kQ6_K, 256, 210},
+    {"F16", TensorType::kF16, 1, 2},       {"BF16", TensorType::kBF16, 1, 2},
+    {"F32", TensorType::kF32, 1, 4}};
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -61,7 +63,8 @@ Peaks measure_peaks(ThreadTeam& team) {
     const long part = static_cast<long>(data.size()) / team.size();
     const double start = now();
     team.run([&](int w) { spnl::bench::read_pass(data.data() + w * part, part); });
-    best.gbytes = std::max(best.gbytes, static_cast<double>(part) * team.size() / (now() - start) * 1e-9);
+    best.gbytes =
+        std::max(best.gbytes, static_cast<double>(part) * team.size() / (now() - start) * 1e-9);
   }
   return best;
 }
@@ -73,26 +76,31 @@ std::vector<uint8_t> plain_weights(const Type& type, int64_t elements) {
   return data;
 }
 
-void matrix_product(ThreadTeam& team, Isa isa, const Peaks& peaks, const Type& type, int64_t rows, int64_t cols,
-                    int64_t m) {
+void matrix_product(ThreadTeam& team, Isa isa, const Peaks& peaks, const Type& type, int64_t rows,
+                    int64_t cols, int64_t m) {
   // Enough copies that a pass over all does not fit the caches.
   const auto data = plain_weights(type, rows * cols);
-  const int copies = m > 32 ? 1 : static_cast<int>(std::clamp<size_t>((size_t{192} << 20) / data.size(), 1, 400));
+  const int copies =
+      m > 32 ? 1 : static_cast<int>(std::clamp<size_t>((size_t{192} << 20) / data.size(), 1, 400));
   std::vector<PackedMatrix> w;
-  for (int i = 0; i < copies; ++i) w.push_back(PackedMatrix::pack(team, isa, type.type, data.data(), rows, cols));
+  for (int i = 0; i < copies; ++i)
+    w.push_back(PackedMatrix::pack(team, isa, type.type, data.data(), rows, cols));
   std::vector<float> x(static_cast<size_t>(m * cols), 0.5f), y(static_cast<size_t>(m * rows));
   MatmulScratch scratch;
-  const double seconds = best_seconds(m > 32 ? 30 : 6, [&] {
-                           for (const PackedMatrix& matrix : w) {
-                             const MatmulOutput output{&matrix, y.data(), rows};
-                             matmul(team, scratch, x.data(), cols, m, std::span(&output, 1));
-                           }
-                         }) / copies;
+  const double seconds =
+      best_seconds(m > 32 ? 30 : 6,
+                   [&] {
+                     for (const PackedMatrix& matrix : w) {
+                       const MatmulOutput output{&matrix, y.data(), rows};
+                       matmul(team, scratch, x.data(), cols, m, std::span(&output, 1));
+                     }
+                   }) /
+      copies;
   const double gmacs = static_cast<double>(rows * cols * m) / seconds * 1e-9;
   const double gbytes = static_cast<double>(w[0].bytes()) / seconds * 1e-9;
-  std::printf("%-5s %6ld x %-5ld m %-4ld %9.1f us  %7.1f GMAC/s %3.0f%%  %6.1f GB/s %3.0f%%\n", type.name,
-              static_cast<long>(rows), static_cast<long>(cols), static_cast<long>(m), seconds * 1e6, gmacs,
-              100 * gmacs / peaks.gmacs, gbytes, 100 * gbytes / peaks.gbytes);
+  std::printf("%-5s %6ld x %-5ld m %-4ld %9.1f us  %7.1f GMAC/s %3.0f%%  %6.1f GB/s %3.0f%%\n",
+              type.name, static_cast<long>(rows), static_cast<long>(cols), static_cast<long>(m),
+              seconds * 1e6, gmacs, 100 * gmacs / peaks.gmacs, gbytes, 100 * gbytes / peaks.gbytes);
 }
 
 void matrix_products(ThreadTeam& team, Isa isa, const Peaks& peaks) {
@@ -111,7 +119,8 @@ void attention(ThreadTeam& team, Isa isa, int heads, int kv_heads, int dim, int 
   Rope rope;
   for (int i = 0; i < dim / 2; ++i) rope.inv_freq.push_back(std::pow(10000.0, -2.0 * i / dim));
   const int block = 32, blocks = context / block + 1;
-  std::vector<uint16_t> keys(static_cast<size_t>(blocks * block * kv_heads * dim), 0x3000), values = keys;
+  std::vector<uint16_t> keys(static_cast<size_t>(blocks * block * kv_heads * dim), 0x3000),
+      values = keys;
   const KvLayer layer{KvType::kF16, block, kv_heads, dim, keys.data(), values.data()};
   std::vector<int32_t> table(static_cast<size_t>(blocks)), positions(static_cast<size_t>(rows));
   std::iota(table.begin(), table.end(), 0);
@@ -124,15 +133,19 @@ void attention(ThreadTeam& team, Isa isa, int heads, int kv_heads, int dim, int 
   params.scale = 0.125f;
   std::vector<float> q(static_cast<size_t>(rows * heads * dim), 0.1f), out(q.size());
   const double seconds = best_seconds(30, [&] {
-    paged_attention(team, isa, rope, layer, params, q.data(), heads * dim, positions, std::span(&sequence, 1), out.data(),
-                    heads * dim);
+    paged_attention(team, isa, rope, layer, params, q.data(), heads * dim, positions,
+                    std::span(&sequence, 1), out.data(), heads * dim);
   });
   const double store = best_seconds(30, [&] {
-    rope_store(team, isa, rope, layer, q.data(), kv_heads * dim, q.data(), kv_heads * dim, positions, slots);
+    rope_store(team, isa, rope, layer, q.data(), kv_heads * dim, q.data(), kv_heads * dim,
+               positions, slots);
   });
   const double pairs = static_cast<double>(rows) * (context - rows / 2.0) * heads;
-  std::printf("attention heads %d/%d dim %d rows %-4d context %-5d %9.1f us  %6.1f GFLOP/s  store %7.1f us\n", heads,
-              kv_heads, dim, rows, context, seconds * 1e6, pairs * dim * 4 / seconds * 1e-9, store * 1e6);
+  std::printf(
+      "attention heads %d/%d dim %d rows %-4d context %-5d %9.1f us  %6.1f GFLOP/s  store %7.1f "
+      "us\n",
+      heads, kv_heads, dim, rows, context, seconds * 1e6, pairs * dim * 4 / seconds * 1e-9,
+      store * 1e6);
 }
 
 void small_ops(ThreadTeam& team, Isa isa) {
@@ -142,17 +155,20 @@ void small_ops(ThreadTeam& team, Isa isa) {
   std::printf("empty run: %.0f ns\n", empty * 1e7);
   for (int64_t m : {1, 512}) {
     std::vector<float> x(static_cast<size_t>(m * 1536), 0.3f), y = x;
-    const double norm =
-        best_seconds(50, [&] { rms_norm(team, isa, x.data(), y.data(), 1e-5f, 0, m, 576, x.data()); });
-    const double gate =
-        best_seconds(50, [&] { gated_activation(team, isa, Activation::kSilu, x.data(), y.data(), m, 1536); });
-    std::printf("m %ld: rms_norm 576 %.2f us, silu 1536 %.2f us\n", static_cast<long>(m), norm * 1e6, gate * 1e6);
+    const double norm = best_seconds(
+        50, [&] { rms_norm(team, isa, x.data(), y.data(), 1e-5f, 0, m, 576, x.data()); });
+    const double gate = best_seconds(
+        50, [&] { gated_activation(team, isa, Activation::kSilu, x.data(), y.data(), m, 1536); });
+    std::printf("m %ld: rms_norm 576 %.2f us, silu 1536 %.2f us\n", static_cast<long>(m),
+                norm * 1e6, gate * 1e6);
   }
 }
 
-/// All products of a forward pass of SmolLM2-135M (30 layers, tied output in Q8_0 for the last row).
+/// All products of a forward pass of SmolLM2-135M (30 layers, tied output in Q8_0 for the last
+/// row).
 void small_model(ThreadTeam& team, Isa isa, const Type& type, int64_t m) {
-  const int64_t shapes[][2] = {{576, 576}, {192, 576}, {192, 576}, {576, 576}, {1536, 576}, {1536, 576}, {576, 1536}};
+  const int64_t shapes[][2] = {{576, 576},  {192, 576},  {192, 576}, {576, 576},
+                               {1536, 576}, {1536, 576}, {576, 1536}};
   std::vector<PackedMatrix> w;
   for (int layer = 0; layer < 30; ++layer) {
     for (const auto& s : shapes) {
@@ -167,7 +183,8 @@ void small_model(ThreadTeam& team, Isa isa, const Type& type, int64_t m) {
   MatmulScratch scratch;
   const double seconds = best_seconds(m > 1 ? 5 : 20, [&] {
     for (size_t i = 0; i < w.size(); i += 7) {
-      const MatmulOutput qkv[] = {{&w[i], a.data(), 576}, {&w[i + 1], b.data(), 192}, {&w[i + 2], c.data(), 192}};
+      const MatmulOutput qkv[] = {
+          {&w[i], a.data(), 576}, {&w[i + 1], b.data(), 192}, {&w[i + 2], c.data(), 192}};
       matmul(team, scratch, x.data(), 576, m, qkv);
       const MatmulOutput o[] = {{&w[i + 3], x.data(), 576}};
       matmul(team, scratch, a.data(), 576, m, o);
@@ -179,8 +196,8 @@ void small_model(ThreadTeam& team, Isa isa, const Type& type, int64_t m) {
     const MatmulOutput out[] = {{&head, logits.data(), 49152}};
     matmul(team, scratch, x.data(), 576, 1, out);
   });
-  std::printf("SmolLM2-135M products, %s, m %ld: %.2f ms, %.0f tokens/s\n", type.name, static_cast<long>(m), seconds * 1e3,
-              static_cast<double>(m) / seconds);
+  std::printf("SmolLM2-135M products, %s, m %ld: %.2f ms, %.0f tokens/s\n", type.name,
+              static_cast<long>(m), seconds * 1e3, static_cast<double>(m) / seconds);
 }
 
 }  // namespace
@@ -189,8 +206,8 @@ int main(int argc, char** argv) {
   ThreadTeam team(argc > 1 ? std::max(1, std::atoi(argv[1])) : 2);
   const Isa isa = choose_isa(argc > 2 ? argv[2] : "");
   const Peaks peaks = measure_peaks(team);
-  std::printf("threads %d, isa %s, peak %.0f GMAC/s int8, %.1f GB/s read\n", team.size(), isa_name(isa).data(), peaks.gmacs,
-              peaks.gbytes);
+  std::printf("threads %d, isa %s, peak %.0f GMAC/s int8, %.1f GB/s read\n", team.size(),
+              isa_name(isa).data(), peaks.gmacs, peaks.gbytes);
   const std::string_view part = argc > 3 ? argv[3] : "";
   if (part.empty() || part == "ops") small_ops(team, isa);
   if (part.empty() || part == "matmul") matrix_products(team, isa, peaks);

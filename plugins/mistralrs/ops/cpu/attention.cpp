@@ -13,13 +13,15 @@ uint32_t kv_type_bytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
 
 namespace {
 
-/// A run is cut into splits of this many slots, counted from its first: the unit that partial results are made
-/// for and merged by, whether one thread does all splits or many threads one each.
+/// A run is cut into splits of this many slots, counted from its first: the unit that partial
+/// results are made for and merged by, whether one thread does all splits or many threads one each.
 constexpr int32_t kSplitKeys = 8 * kKeyTile;
-constexpr int kMaxQueryRows = 48;   ///< rows times query heads of a kv head that share converted keys
+constexpr int kMaxQueryRows =
+    96;  ///< rows times query heads of a kv head that share converted keys
 constexpr float kNegInf = -std::numeric_limits<float>::infinity();
 
-void fill_angles(const KernelTable& table, const Rope& rope, int64_t position, float* cos, float* sin) {
+void fill_angles(const KernelTable& table, const Rope& rope, int64_t position, float* cos,
+                 float* sin) {
   table.rope_angles(rope.inv_freq.data(), static_cast<int64_t>(rope.inv_freq.size()),
                     static_cast<double>(position), rope.magnitude, cos, sin);
 }
@@ -49,7 +51,9 @@ struct Tile {
   int kv_head;
 };
 
-int32_t split_count(const KvRun& run) { return run.hi <= run.lo ? 0 : (run.hi - run.lo - 1) / kSplitKeys + 1; }
+int32_t split_count(const KvRun& run) {
+  return run.hi <= run.lo ? 0 : (run.hi - run.lo - 1) / kSplitKeys + 1;
+}
 
 /// Memory of one thread, kept for its life: sizes settle after the first calls.
 struct Workspace {
@@ -62,7 +66,7 @@ struct Workspace {
     const auto n = static_cast<size_t>(q_rows);
     const auto pairs = p.rope.inv_freq.size();
     q.resize(n * static_cast<size_t>(p.layer.head_dim));
-    scratch.resize(static_cast<size_t>(attend_scratch_floats(q_rows, p.padded_dim())));
+    scratch.resize(static_cast<size_t>(attend_scratch_floats(p.padded_dim())));
     for (auto* v : {&part_max, &part_sum, &max, &sum}) v->resize(n);
     part.resize(n * static_cast<size_t>(p.padded_dim()));
     state.resize(n * static_cast<size_t>(p.padded_dim()));
@@ -91,14 +95,16 @@ void rotate_queries(const Problem& p, const Tile& tile, int32_t offset, Workspac
     const float* in = p.queries + row * p.ld_queries + int64_t{tile.kv_head} * group * dim;
     float* out = w.q.data() + int64_t{r} * group * dim;
     for (int g = 0; g < group; ++g) {
-      p.table.rotate(p.rope.kind, in + g * dim, w.cos.data(), w.sin.data(), pairs, dim, p.params.scale, out + g * dim);
+      p.table.rotate(p.rope.kind, in + g * dim, w.cos.data(), w.sin.data(), pairs, dim,
+                     p.params.scale, out + g * dim);
     }
   }
 }
 
-/// Visible keys of every query row in the split that starts at slot lo + begin of the run; false: none at all.
-/// The visible slots of a row are one range: position and window both cut at an end.
-bool find_visible(const Problem& p, const Tile& tile, const KvRun& run, int32_t begin, int32_t keys, Workspace& w) {
+/// Visible keys of every query row in the split that starts at slot lo + begin of the run; false:
+/// none at all. The visible slots of a row are one range: position and window both cut at an end.
+bool find_visible(const Problem& p, const Tile& tile, const KvRun& run, int32_t begin, int32_t keys,
+                  Workspace& w) {
   bool any = false;
   const int group = p.group();
   const int64_t linear = int64_t{run.e0} + run.offset + begin;  // of the split's first key
@@ -116,20 +122,24 @@ bool find_visible(const Problem& p, const Tile& tile, const KvRun& run, int32_t 
   return any;
 }
 
-void find_slots(const KvLayer& layer, const KvRun& run, int32_t begin, int32_t keys, int kv_head, Workspace& w) {
+void find_slots(const KvLayer& layer, const KvRun& run, int32_t begin, int32_t keys, int kv_head,
+                Workspace& w) {
   const int64_t row_bytes = int64_t{layer.head_dim} * kv_type_bytes(layer.type);
   for (int32_t i = 0; i < keys; ++i) {
     const int32_t slot = run.lo + begin + i;
     const int64_t block = run.blocks[slot / layer.block_size];
-    const int64_t at = ((block * layer.kv_heads + kv_head) * layer.block_size + slot % layer.block_size) * row_bytes;
+    const int64_t at =
+        ((block * layer.kv_heads + kv_head) * layer.block_size + slot % layer.block_size) *
+        row_bytes;
     w.keys[static_cast<size_t>(i)] = static_cast<const uint8_t*>(layer.keys) + at;
     w.values[static_cast<size_t>(i)] = static_cast<const uint8_t*>(layer.values) + at;
   }
 }
 
-/// Partial result of one split for the tile; queries are already turned for the run. False: nothing visible.
-bool attend_split(const Problem& p, const Tile& tile, const KvRun& run, int32_t split, Workspace& w, float* max,
-                  float* sum, float* out) {
+/// Partial result of one split for the tile; queries are already turned for the run. False: nothing
+/// visible.
+bool attend_split(const Problem& p, const Tile& tile, const KvRun& run, int32_t split, Workspace& w,
+                  float* max, float* sum, float* out) {
   const int32_t begin = split * kSplitKeys;
   const int32_t keys = std::min(kSplitKeys, run.hi - run.lo - begin);
   if (!find_visible(p, tile, run, begin, keys, w)) return false;
@@ -166,18 +176,21 @@ void write_rows(const Problem& p, const Tile& tile, const Workspace& w) {
     for (int g = 0; g < group; ++g) {
       const auto q_row = static_cast<size_t>(r * group + g);
       const float* state = w.state.data() + q_row * static_cast<size_t>(p.padded_dim());
-      float* out = p.out + (tile.first_row + r) * p.ld_out + (int64_t{tile.kv_head} * group + g) * dim;
+      float* out =
+          p.out + (tile.first_row + r) * p.ld_out + (int64_t{tile.kv_head} * group + g) * dim;
       const float inverse = w.sum[q_row] > 0 ? 1.0f / w.sum[q_row] : 0.0f;
       for (int d = 0; d < dim; ++d) out[d] = state[d] * inverse;
     }
   }
 }
 
-void merge_rows(const Problem& p, int q_rows, const float* max, const float* sum, const float* part, Workspace& w) {
+void merge_rows(const Problem& p, int q_rows, const float* max, const float* sum, const float* part,
+                Workspace& w) {
   const int dim = p.padded_dim();
   for (int r = 0; r < q_rows; ++r) {
     const auto i = static_cast<size_t>(r);
-    p.table.merge(max[r], sum[r], part + int64_t{r} * dim, dim, w.max[i], w.sum[i], w.state.data() + int64_t{r} * dim);
+    p.table.merge(max[r], sum[r], part + int64_t{r} * dim, dim, w.max[i], w.sum[i],
+                  w.state.data() + int64_t{r} * dim);
   }
 }
 
@@ -195,7 +208,8 @@ void attend_tile(const Problem& p, const Tile& tile) {
     turned_offset = run.offset;
     for (int32_t s = 0; s < split_count(run); ++s) {
       if (attend_split(p, tile, run, s, w, w.part_max.data(), w.part_sum.data(), w.part.data())) {
-        merge_rows(p, tile.rows * p.group(), w.part_max.data(), w.part_sum.data(), w.part.data(), w);
+        merge_rows(p, tile.rows * p.group(), w.part_max.data(), w.part_sum.data(), w.part.data(),
+                   w);
       }
     }
   }
@@ -209,9 +223,10 @@ struct Piece {
   int32_t split;
 };
 
-/// Few tiles and long runs (decoding a few sequences): splits go to threads, results are merged in order.
-void attend_pieces(ThreadTeam& team, const Problem& p, const std::vector<Tile>& tiles, const std::vector<Piece>& pieces,
-                   int q_rows) {
+/// Few tiles and long runs (decoding a few sequences): splits go to threads, results are merged in
+/// order.
+void attend_pieces(ThreadTeam& team, const Problem& p, const std::vector<Tile>& tiles,
+                   const std::vector<Piece>& pieces, int q_rows) {
   const auto dim = static_cast<size_t>(p.padded_dim());
   const auto n = static_cast<size_t>(q_rows);
   std::vector<float> max(pieces.size() * n), sum(pieces.size() * n), part(pieces.size() * n * dim);
@@ -223,7 +238,8 @@ void attend_pieces(ThreadTeam& team, const Problem& p, const std::vector<Tile>& 
     for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pieces.size();) {
       const Tile& tile = tiles[static_cast<size_t>(pieces[i].tile)];
       rotate_queries(p, tile, pieces[i].run->offset, w);
-      visible[i] = attend_split(p, tile, *pieces[i].run, pieces[i].split, w, &max[i * n], &sum[i * n], &part[i * n * dim]);
+      visible[i] = attend_split(p, tile, *pieces[i].run, pieces[i].split, w, &max[i * n],
+                                &sum[i * n], &part[i * n * dim]);
     }
   });
   Workspace& w = workspace();
@@ -238,9 +254,9 @@ void attend_pieces(ThreadTeam& team, const Problem& p, const std::vector<Tile>& 
 
 }  // namespace
 
-void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& layer, const float* keys, int64_t ld_keys,
-                const float* values, int64_t ld_values, std::span<const int32_t> positions,
-                std::span<const int64_t> slots) {
+void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& layer,
+                const float* keys, int64_t ld_keys, const float* values, int64_t ld_values,
+                std::span<const int32_t> positions, std::span<const int64_t> slots) {
   const KernelTable& table = kernels(isa);
   const auto pairs = static_cast<int64_t>(rope.inv_freq.size());
   const int dim = layer.head_dim;
@@ -250,11 +266,14 @@ void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& laye
     fill_angles(table, rope, positions[static_cast<size_t>(row)], angles, angles + pairs);
     const int64_t slot = slots[static_cast<size_t>(row)];
     for (int h = 0; h < layer.kv_heads; ++h) {
-      const int64_t at =
-          ((slot / layer.block_size * layer.kv_heads + h) * layer.block_size + slot % layer.block_size) * row_bytes;
-      table.rotate(rope.kind, keys + row * ld_keys + int64_t{h} * dim, angles, angles + pairs, pairs, dim, 1.0f, turned);
+      const int64_t at = ((slot / layer.block_size * layer.kv_heads + h) * layer.block_size +
+                          slot % layer.block_size) *
+                         row_bytes;
+      table.rotate(rope.kind, keys + row * ld_keys + int64_t{h} * dim, angles, angles + pairs,
+                   pairs, dim, 1.0f, turned);
       table.store(layer.type, turned, dim, static_cast<uint8_t*>(layer.keys) + at);
-      table.store(layer.type, values + row * ld_values + int64_t{h} * dim, dim, static_cast<uint8_t*>(layer.values) + at);
+      table.store(layer.type, values + row * ld_values + int64_t{h} * dim, dim,
+                  static_cast<uint8_t*>(layer.values) + at);
     }
   };
   std::atomic<int64_t> next{0};
@@ -264,7 +283,8 @@ void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& laye
     w.cos.resize(static_cast<size_t>(2 * pairs));
     w.q.resize(static_cast<size_t>(dim));
     for (int64_t first; (first = next.fetch_add(kRows, std::memory_order_relaxed)) < m;) {
-      for (int64_t row = first; row < std::min(first + kRows, m); ++row) store_row(row, w.cos.data(), w.q.data());
+      for (int64_t row = first; row < std::min(first + kRows, m); ++row)
+        store_row(row, w.cos.data(), w.q.data());
     }
   };
   if (m <= 8) {
@@ -274,11 +294,12 @@ void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& laye
   }
 }
 
-void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& layer, const AttentionParams& params,
-                     const float* queries, int64_t ld_queries, std::span<const int32_t> positions,
+void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& layer,
+                     const AttentionParams& params, const float* queries, int64_t ld_queries,
+                     std::span<const int32_t> positions,
                      std::span<const AttentionSequence> sequences, float* out, int64_t ld_out) {
-  const Problem p{kernels(isa), rope,      layer, params, queries, ld_queries, positions,
-                  sequences,    out, ld_out};
+  const Problem p{kernels(isa), rope,      layer,     params, queries,
+                  ld_queries,   positions, sequences, out,    ld_out};
   std::vector<Tile> tiles;
   const int per_tile = p.rows_per_tile();
   int64_t most_rows = 0;
@@ -297,7 +318,8 @@ void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer&
     std::vector<Piece> pieces;
     for (size_t t = 0; t < tiles.size(); ++t) {
       for (const KvRun& run : tiles[t].sequence->runs) {
-        for (int32_t s = 0; s < split_count(run); ++s) pieces.push_back({static_cast<int>(t), &run, s});
+        for (int32_t s = 0; s < split_count(run); ++s)
+          pieces.push_back({static_cast<int>(t), &run, s});
       }
     }
     if (pieces.size() > tiles.size()) {
@@ -307,7 +329,8 @@ void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer&
   }
   std::atomic<size_t> next{0};
   team.run([&](int) {
-    for (size_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tiles.size();) attend_tile(p, tiles[t]);
+    for (size_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tiles.size();)
+      attend_tile(p, tiles[t]);
   });
 }
 

@@ -44,25 +44,28 @@ void for_each_piece(ThreadTeam& team, int64_t elements, const Do& work) {
 
 }  // namespace
 
-void rms_norm(ThreadTeam& team, Isa isa, const float* x, const float* weight, float eps, float weight_offset, int64_t m,
-              int64_t n, float* y) {
+void rms_norm(ThreadTeam& team, Isa isa, const float* x, const float* weight, float eps,
+              float weight_offset, int64_t m, int64_t n, float* y) {
   const KernelTable& table = kernels(isa);
   for_each_row(team, m, n, [&](int64_t row) {
     table.rms_norm(x + row * n, weight, eps, weight_offset, n, y + row * n);
   });
 }
 
-void gated_activation(ThreadTeam& team, Isa isa, Activation activation, float* gate, const float* up, int64_t m,
-                      int64_t n) {
+void gated_activation(ThreadTeam& team, Isa isa, Activation activation, float* gate,
+                      const float* up, int64_t m, int64_t n) {
   const KernelTable& table = kernels(isa);
   for_each_piece(team, m * n, [&](int64_t first, int64_t count) {
     table.gated_activation(activation, gate + first, up + first, count);
   });
 }
 
-void add_scaled(ThreadTeam& team, Isa isa, const float* x, float scale, int64_t m, int64_t n, float* y) {
+void add_scaled(ThreadTeam& team, Isa isa, const float* x, float scale, int64_t m, int64_t n,
+                float* y) {
   const KernelTable& table = kernels(isa);
-  for_each_piece(team, m * n, [&](int64_t first, int64_t count) { table.add_scaled(x + first, scale, count, y + first); });
+  for_each_piece(team, m * n, [&](int64_t first, int64_t count) {
+    table.add_scaled(x + first, scale, count, y + first);
+  });
 }
 
 }  // namespace spnl::mistralrs::cpu

@@ -7,10 +7,12 @@ namespace spnl::mistralrs::cpu {
 /// Instruction sets that have kernels of their own, weakest first.
 enum class Isa { kScalar, kAvx2, kAvx512Vnni };
 
-std::string_view isa_name(Isa isa);          ///< "scalar", "avx2", "avx512_vnni"
-std::vector<Isa> supported_isas();           ///< by this CPU and operating system, weakest first; never empty
-/// The best one, or the one `forced` names (MISTRALRS_CPU_ISA). Throws modelkit::Error(kUnsupported), listing
-/// what there is, when the name is unknown or the CPU lacks it. Empty: the best.
+std::string_view isa_name(Isa isa);  ///< "scalar", "avx2", "avx512_vnni"
+std::vector<Isa>
+supported_isas();  ///< by this CPU and operating system, weakest first; never empty
+/// The best one, or the one `forced` names (MISTRALRS_CPU_ISA). Throws
+/// modelkit::Error(kUnsupported), listing what there is, when the name is unknown or the CPU lacks
+/// it. Empty: the best.
 Isa choose_isa(std::string_view forced);
 
 }  // namespace spnl::mistralrs::cpu

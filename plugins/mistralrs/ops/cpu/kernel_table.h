@@ -6,45 +6,47 @@
 #include "ops/cpu/isa.h"
 #include "ops/cpu/packed_layout.h"
 
-// The functions that are compiled once per instruction set. Everything else in this folder is plain code.
+// The functions that are compiled once per instruction set. Everything else in this folder is plain
+// code.
 namespace spnl::mistralrs::cpu {
 
 /// Some rows of an activation tile times some panels of a matrix.
 struct MatmulArgs {
-  const uint8_t* panels;     ///< first panel
-  int64_t panel_bytes;       ///< from one panel to the next
+  const uint8_t* panels;  ///< first panel
+  int64_t panel_bytes;    ///< from one panel to the next
   int64_t panel_count;
-  int64_t units;             ///< of a panel
-  int64_t rows;              ///< outputs from the first panel on; the last panel may be cut
-  const uint8_t* acts;       ///< the tile
-  int width;                 ///< rows that the tile was laid out for
-  int first, count;          ///< rows of the tile to do
-  float* y;                  ///< output of row `first` and of the first panel's first lane
+  int64_t units;        ///< of a panel
+  int64_t rows;         ///< outputs from the first panel on; the last panel may be cut
+  const uint8_t* acts;  ///< the tile
+  int width;            ///< rows that the tile was laid out for
+  int first, count;     ///< rows of the tile to do
+  float* y;             ///< output of row `first` and of the first panel's first lane
   int64_t ldy;
-  const float* bias;         ///< of the first panel's first lane, or null
+  const float* bias;  ///< of the first panel's first lane, or null
   bool accumulate;
 };
 
 /// Query rows (of one kv head) against one split of a run: online softmax from scratch.
 struct AttendArgs {
-  const float* q;            ///< [q_rows, head_dim] rotated and scaled
+  const float* q;  ///< [q_rows, head_dim] rotated and scaled
   int q_rows;
-  const int32_t* first;      ///< [q_rows] first and one past the last visible key of the split
+  const int32_t* first;  ///< [q_rows] first and one past the last visible key of the split
   const int32_t* last;
-  int32_t keys;              ///< of the split
-  const uint8_t* const* key_rows;    ///< [keys] where each key is
+  int32_t keys;                    ///< of the split
+  const uint8_t* const* key_rows;  ///< [keys] where each key is
   const uint8_t* const* value_rows;
   KvType type;
   int head_dim, padded_dim;  ///< padded_dim: a multiple of 16
   float softcap;             ///< 0: none
   float* scratch;            ///< attend_scratch_floats()
-  float* max;                ///< [q_rows] results: maximum, sum of exp(score - max), weighted sum of values
+  float* max;  ///< [q_rows] results: maximum, sum of exp(score - max), weighted sum of values
   float* sum;
-  float* out;                ///< [q_rows, padded_dim]
+  float* out;  ///< [q_rows, padded_dim]
 };
 constexpr int kKeyTile = 64;
-static constexpr int64_t attend_scratch_floats(int q_rows, int padded_dim) {
-  return int64_t{2} * kKeyTile * padded_dim + int64_t{kKeyTile} * q_rows;
+constexpr int kMaxAttendRows = 8;  ///< query rows that a kernel takes at once, at most
+static constexpr int64_t attend_scratch_floats(int padded_dim) {
+  return int64_t{2} * kKeyTile * padded_dim + int64_t{kKeyTile} * kMaxAttendRows;
 }
 
 struct KernelTable {
@@ -52,22 +54,25 @@ struct KernelTable {
   /// [storage]; does args.count rows, any 1..kMaxTokens.
   void (*matmul[kStorages])(const MatmulArgs& args);
   /// Row `row` of a tile of `width` rows, from group `first` on.
-  void (*quantize)(const float* x, int64_t first, int64_t groups, uint8_t* tile, int width, int row);
+  void (*quantize)(const float* x, int64_t first, int64_t groups, uint8_t* tile, int width,
+                   int row);
 
-  void (*rms_norm)(const float* x, const float* weight, float eps, float weight_offset, int64_t n, float* y);
+  void (*rms_norm)(const float* x, const float* weight, float eps, float weight_offset, int64_t n,
+                   float* y);
   void (*gated_activation)(Activation activation, float* gate, const float* up, int64_t n);
   void (*add_scaled)(const float* x, float scale, int64_t n, float* y);
 
-  void (*rope_angles)(const double* inv_freq, int64_t pairs, double position, double magnitude, float* cos,
-                      float* sin);
+  void (*rope_angles)(const double* inv_freq, int64_t pairs, double position, double magnitude,
+                      float* cos, float* sin);
   /// out = rotated in * scale; columns from 2 * pairs on are only scaled. out may equal in.
-  void (*rotate)(RopeKind kind, const float* in, const float* cos, const float* sin, int64_t pairs, int64_t head_dim,
-                 float scale, float* out);
+  void (*rotate)(RopeKind kind, const float* in, const float* cos, const float* sin, int64_t pairs,
+                 int64_t head_dim, float scale, float* out);
   void (*store)(KvType type, const float* in, int64_t n, void* out);
   void (*attend)(const AttendArgs& args);
-  /// Adds a partial result (max, sum, out as in AttendArgs, of one row) to a state of the same form.
-  void (*merge)(float part_max, float part_sum, const float* part, int padded_dim, float& max, float& sum,
-                float* state);
+  /// Adds a partial result (max, sum, out as in AttendArgs, of one row) to a state of the same
+  /// form.
+  void (*merge)(float part_max, float part_sum, const float* part, int padded_dim, float& max,
+                float& sum, float* state);
 };
 
 const KernelTable& kernels_scalar();

@@ -54,18 +54,20 @@ void for_each_tile(ThreadTeam& team, const Tiling& tiling, int64_t cols, const D
   });
 }
 
-void quantise(ThreadTeam& team, const KernelTable& table, const Tiling& tiling, const float* x, int64_t ldx,
-              int64_t cols, uint8_t* out) {
+void quantise(ThreadTeam& team, const KernelTable& table, const Tiling& tiling, const float* x,
+              int64_t ldx, int64_t cols, uint8_t* out) {
   const int64_t groups = cols / kGroup;
   for_each_tile(team, tiling, cols, [&](int64_t t) {
     const int64_t first = tiling.first(t);
     const int width = tiling.width(t);
     uint8_t* tile = out + first * groups * kActGroupBytes;
-    for (int r = 0; r < width; ++r) table.quantize(x + (first + r) * ldx, 0, groups, tile, width, r);
+    for (int r = 0; r < width; ++r)
+      table.quantize(x + (first + r) * ldx, 0, groups, tile, width, r);
   });
 }
 
-void interleave(ThreadTeam& team, const Tiling& tiling, const float* x, int64_t ldx, int64_t cols, float* out) {
+void interleave(ThreadTeam& team, const Tiling& tiling, const float* x, int64_t ldx, int64_t cols,
+                float* out) {
   for_each_tile(team, tiling, cols, [&](int64_t t) {
     const int64_t first = tiling.first(t);
     const int width = tiling.width(t);
@@ -92,8 +94,8 @@ struct Plan {
   int64_t panels_per_item, panel_blocks, tiles_per_item, tile_blocks;
 };
 
-void do_item(const KernelTable& table, const MatmulOutput& output, const Plan& plan, const Tiling& tiling,
-             const Activations& x, int64_t item) {
+void do_item(const KernelTable& table, const MatmulOutput& output, const Plan& plan,
+             const Tiling& tiling, const Activations& x, int64_t item) {
   const PackedMatrix::Impl& w = output.weight->impl();
   const int64_t first_panel = item / plan.tile_blocks * plan.panels_per_item;
   const int64_t first_tile = item % plan.tile_blocks * plan.tiles_per_item;
@@ -133,7 +135,8 @@ void matmul(ThreadTeam& team, MatmulScratch& scratch, const float* x, int64_t ld
   MatmulScratch::Impl& s = scratch.impl();
   Activations acts;
   if (any_quantised) {
-    uint8_t* q = grow(s.quantised, s.quantised_size, static_cast<uint64_t>(m * (shape.cols / kGroup) * kActGroupBytes));
+    uint8_t* q = grow(s.quantised, s.quantised_size,
+                      static_cast<uint64_t>(m * (shape.cols / kGroup) * kActGroupBytes));
     quantise(team, table, tiling, x, ldx, shape.cols, q);
     acts.quantised = q;
   }

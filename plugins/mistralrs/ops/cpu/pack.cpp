@@ -151,7 +151,8 @@ void write_group(Storage s, const Group& group, int lanes, int lane, uint8_t* ou
   const int one_scale = is_k(s) ? 1 : 2;
   const int scales = scale_bytes(s, lanes) / (one_scale * lanes);
   for (int i = 0; i < scales; ++i) {
-    std::memcpy(out + one_scale * (i * lanes + lane), group.scale + one_scale * i, static_cast<size_t>(one_scale));
+    std::memcpy(out + one_scale * (i * lanes + lane), group.scale + one_scale * i,
+                static_cast<size_t>(one_scale));
   }
   uint8_t* low = out + scale_bytes(s, lanes) + 4 * lane;
   const int bits = quant_bits(s);
@@ -183,7 +184,8 @@ void write_group(Storage s, const Group& group, int lanes, int lane, uint8_t* ou
 }
 
 /// Block `block` of one row becomes lane `lane` of a unit.
-void pack_unit(TensorType type, Storage s, const uint8_t* block, int lanes, int lane, uint8_t* unit) {
+void pack_unit(TensorType type, Storage s, const uint8_t* block, int lanes, int lane,
+               uint8_t* unit) {
   if (is_k(s)) {
     const uint8_t* d = s == Storage::kQ6K ? block + 208 : block;
     std::memcpy(unit + 2 * lane, d, 2);
@@ -197,8 +199,8 @@ void pack_unit(TensorType type, Storage s, const uint8_t* block, int lanes, int 
   }
 }
 
-void pack_panel(const PackedMatrix::Impl& m, const uint8_t* data, uint64_t row_bytes, uint64_t block_bytes,
-                int64_t panel) {
+void pack_panel(const PackedMatrix::Impl& m, const uint8_t* data, uint64_t row_bytes,
+                uint64_t block_bytes, int64_t panel) {
   const int lanes = static_cast<int>(m.lanes);
   uint8_t* out = m.data.get() + panel * m.panel_bytes;
   const int64_t first = panel * lanes;
@@ -224,13 +226,15 @@ AlignedBytes allocate_aligned(uint64_t bytes) {
   constexpr uint64_t kHuge = uint64_t{2} << 20;
   const uint64_t alignment = bytes >= 2 * kHuge ? kHuge : 64;
   const uint64_t size = (bytes + alignment - 1) / alignment * alignment;
-  void* p = size < bytes ? nullptr : std::aligned_alloc(alignment, std::max<uint64_t>(size, alignment));
+  void* p =
+      size < bytes ? nullptr : std::aligned_alloc(alignment, std::max<uint64_t>(size, alignment));
   if (p == nullptr) {
     throw modelkit::Error(modelkit::ErrorCode::kNoMemory,
                           "cannot allocate " + std::to_string(bytes) + " bytes for a matrix");
   }
 #if defined(__linux__)
-  if (alignment == kHuge) (void)madvise(p, size, MADV_HUGEPAGE);  // a wish: TLB misses cost bandwidth
+  if (alignment == kHuge)
+    (void)madvise(p, size, MADV_HUGEPAGE);  // a wish: TLB misses cost bandwidth
 #endif
   return AlignedBytes(static_cast<uint8_t*>(p));
 }
@@ -240,17 +244,19 @@ bool PackedMatrix::can_pack(TensorType type) {
   return find_format(type, format);
 }
 
-PackedMatrix PackedMatrix::pack(ThreadTeam& team, Isa isa, TensorType type, const void* data, int64_t rows,
-                                int64_t cols) {
+PackedMatrix PackedMatrix::pack(ThreadTeam& team, Isa isa, TensorType type, const void* data,
+                                int64_t rows, int64_t cols) {
   Format format;
   if (!find_format(type, format)) {
-    throw modelkit::Error(modelkit::ErrorCode::kUnsupported,
-                          "no CPU kernel for tensor type " + std::to_string(static_cast<uint32_t>(type)));
+    throw modelkit::Error(
+        modelkit::ErrorCode::kUnsupported,
+        "no CPU kernel for tensor type " + std::to_string(static_cast<uint32_t>(type)));
   }
   constexpr int64_t kMaxElements = std::numeric_limits<int64_t>::max() / 64;
   if (rows <= 0 || cols <= 0 || cols % format.block_elements != 0 || rows > kMaxElements / cols) {
-    throw modelkit::Error(modelkit::ErrorCode::kInvalid, "cannot pack a matrix of " + std::to_string(rows) + " x " +
-                                                             std::to_string(cols));
+    throw modelkit::Error(
+        modelkit::ErrorCode::kInvalid,
+        "cannot pack a matrix of " + std::to_string(rows) + " x " + std::to_string(cols));
   }
   PackedMatrix result;
   Impl& m = *result.impl_;

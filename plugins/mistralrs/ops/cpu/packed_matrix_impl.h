@@ -12,7 +12,8 @@ struct FreeDeleter {
 };
 using AlignedBytes = std::unique_ptr<uint8_t, FreeDeleter>;
 
-/// 64-byte aligned, large ones on huge pages where the system allows. Throws modelkit::Error(kNoMemory).
+/// 64-byte aligned, large ones on huge pages where the system allows. Throws
+/// modelkit::Error(kNoMemory).
 AlignedBytes allocate_aligned(uint64_t bytes);
 
 struct PackedMatrix::Impl {

@@ -48,8 +48,8 @@ struct ThreadTeam::Impl {
     workers.clear();
   }
 
-  /// Starts a new epoch. Both sides use sequentially consistent order, so either the worker sees the epoch
-  /// before it sleeps or this sees that the worker is parked.
+  /// Starts a new epoch. Both sides use sequentially consistent order, so either the worker sees
+  /// the epoch before it sleeps or this sees that the worker is parked.
   void announce() {
     epoch.fetch_add(1, std::memory_order_seq_cst);
     if (parked.load(std::memory_order_seq_cst) == 0) return;
@@ -81,7 +81,8 @@ struct ThreadTeam::Impl {
     return done();
   }
 
-  /// The caller never sleeps: workers are at most one chunk behind, unless the system took their core.
+  /// The caller never sleeps: workers are at most one chunk behind, unless the system took their
+  /// core.
   template <class Done>
   void wait_until(const Done& done) const {
     if (spin_until(done)) return;
@@ -121,8 +122,7 @@ struct ThreadTeam::Impl {
   alignas(64) std::atomic<int> parked{0};
 };
 
-ThreadTeam::ThreadTeam(int threads)
-    : impl_(std::make_unique<Impl>(threads < 1 ? 1 : threads)) {}
+ThreadTeam::ThreadTeam(int threads) : impl_(std::make_unique<Impl>(threads < 1 ? 1 : threads)) {}
 ThreadTeam::~ThreadTeam() = default;
 
 int ThreadTeam::size() const noexcept { return impl_->threads; }

@@ -4,9 +4,10 @@
 
 namespace spnl::mistralrs::cpu {
 
-/// A fixed set of threads that runs one function at a time on all of them. Workers spin briefly for the next
-/// function and then park, so that an op costs well under a microsecond to hand out and an idle team costs
-/// nothing. The calling thread is worker 0. One caller at a time; threads are joined by the destructor.
+/// A fixed set of threads that runs one function at a time on all of them. Workers spin briefly for
+/// the next function and then park, so that an op costs well under a microsecond to hand out and an
+/// idle team costs nothing. The calling thread is worker 0. One caller at a time; threads are
+/// joined by the destructor.
 class ThreadTeam {
  public:
   explicit ThreadTeam(int threads);  ///< >= 1; 1 starts no thread

@@ -1,8 +1,11 @@
-// Rotary embedding and attention over one split of keys. Included once, inside an anonymous namespace, after V.
+// Rotary embedding and attention over one split of keys. Included once, inside an anonymous
+// namespace, after V.
 
-/// Branch-free, so that the compiler can use vectors. Cody-Waite reduction by pi/2 in three parts (33 bits each
-/// as in fdlibm: products with a quadrant below 2^20 are exact), then the minimax polynomials of fdlibm.
-void rope_angles(const double* inv_freq, int64_t pairs, double position, double magnitude, float* cos, float* sin) {
+/// Branch-free, so that the compiler can use vectors. Cody-Waite reduction by pi/2 in three parts
+/// (33 bits each as in fdlibm: products with a quadrant below 2^20 are exact), then the minimax
+/// polynomials of fdlibm.
+void rope_angles(const double* inv_freq, int64_t pairs, double position, double magnitude,
+                 float* cos, float* sin) {
   constexpr double kLargest = 1 << 19;
   constexpr double kTwoOverPi = 6.36619772367581382433e-01, kRound = 6755399441055744.0;
   constexpr double kPart1 = 1.57079632673412561417e+00, kPart2 = 6.07710050630396597660e-11,
@@ -16,12 +19,13 @@ void rope_angles(const double* inv_freq, int64_t pairs, double position, double 
     const double r = ((angle - n * kPart1) - n * kPart2) - n * kPart3;
     const double z = r * r;
     const double s =
-        r + r * z *
-                (-1.66666666666666324348e-01 +
-                 z * (8.33333333332248946124e-03 +
-                      z * (-1.98412698298579493134e-04 +
-                           z * (2.75573137070700676789e-06 +
-                                z * (-2.50507602534068634195e-08 + z * 1.58969099521155010221e-10)))));
+        r +
+        r * z *
+            (-1.66666666666666324348e-01 +
+             z * (8.33333333332248946124e-03 +
+                  z * (-1.98412698298579493134e-04 +
+                       z * (2.75573137070700676789e-06 +
+                            z * (-2.50507602534068634195e-08 + z * 1.58969099521155010221e-10)))));
     const double c =
         1.0 - 0.5 * z +
         z * z *
@@ -44,8 +48,8 @@ void rope_angles(const double* inv_freq, int64_t pairs, double position, double 
   }
 }
 
-void rotate(RopeKind kind, const float* in, const float* cos, const float* sin, int64_t pairs, int64_t head_dim,
-            float scale, float* out) {
+void rotate(RopeKind kind, const float* in, const float* cos, const float* sin, int64_t pairs,
+            int64_t head_dim, float scale, float* out) {
   if (kind == RopeKind::kHalfSplit) {
     for (int64_t i = 0; i < pairs; i += V::kLanes) {
       const int lanes = pairs - i < V::kLanes ? static_cast<int>(pairs - i) : V::kLanes;
@@ -108,13 +112,15 @@ void load_keys(const AttendArgs& a, int32_t begin, int32_t keys, float* out) {
     for (int d = 0; d < whole; d += kLanes) {
       V::F rows[kLanes];
       for (int i = 0; i < kLanes; ++i) {
-        rows[i] = i < n ? load_cached(a.type, a.key_rows[begin + k + i] + d * cached_bytes(a.type)) : V::zero();
+        rows[i] = i < n ? load_cached(a.type, a.key_rows[begin + k + i] + d * cached_bytes(a.type))
+                        : V::zero();
       }
       V::transpose(rows, out + d * kKeyTile + k, kKeyTile);
     }
     for (int d = whole; d < a.head_dim; ++d) {
       for (int i = 0; i < kLanes; ++i) {
-        out[d * kKeyTile + k + i] = i < n ? load_cached_one(a.type, a.key_rows[begin + k + i], d) : 0.0f;
+        out[d * kKeyTile + k + i] =
+            i < n ? load_cached_one(a.type, a.key_rows[begin + k + i], d) : 0.0f;
       }
     }
   }
@@ -126,8 +132,10 @@ void load_values(const AttendArgs& a, int32_t begin, int32_t keys, float* out) {
   for (int32_t k = 0; k < keys; ++k) {
     const uint8_t* row = a.value_rows[begin + k];
     float* to = out + k * a.padded_dim;
-    for (int d = 0; d < whole; d += V::kLanes) V::store(to + d, load_cached(a.type, row + d * cached_bytes(a.type)));
-    for (int d = whole; d < a.padded_dim; ++d) to[d] = d < a.head_dim ? load_cached_one(a.type, row, d) : 0.0f;
+    for (int d = 0; d < whole; d += V::kLanes)
+      V::store(to + d, load_cached(a.type, row + d * cached_bytes(a.type)));
+    for (int d = whole; d < a.padded_dim; ++d)
+      to[d] = d < a.head_dim ? load_cached_one(a.type, row, d) : 0.0f;
   }
 }
 
@@ -137,33 +145,35 @@ void score_rows(const float* q, int head_dim, const float* keys, float* scores) 
   constexpr int kVectors = V::kAttendVectors;
   for (int k = 0; k < kKeyTile; k += kVectors * V::kLanes) {
     V::F acc[R][kVectors];
-SPNL_UNROLL
+    SPNL_UNROLL
     for (int r = 0; r < R; ++r) {
-SPNL_UNROLL
+      SPNL_UNROLL
       for (int j = 0; j < kVectors; ++j) acc[r][j] = V::zero();
     }
     for (int d = 0; d < head_dim; ++d) {
       V::F key[kVectors];
-SPNL_UNROLL
+      SPNL_UNROLL
       for (int j = 0; j < kVectors; ++j) key[j] = V::load(keys + d * kKeyTile + k + j * V::kLanes);
-SPNL_UNROLL
+      SPNL_UNROLL
       for (int r = 0; r < R; ++r) {
         const V::F x = V::set1(q[r * head_dim + d]);
-SPNL_UNROLL
+        SPNL_UNROLL
         for (int j = 0; j < kVectors; ++j) acc[r][j] = V::fma(x, key[j], acc[r][j]);
       }
     }
-SPNL_UNROLL
+    SPNL_UNROLL
     for (int r = 0; r < R; ++r) {
-SPNL_UNROLL
-      for (int j = 0; j < kVectors; ++j) V::store(scores + r * kKeyTile + k + j * V::kLanes, acc[r][j]);
+      SPNL_UNROLL
+      for (int j = 0; j < kVectors; ++j)
+        V::store(scores + r * kKeyTile + k + j * V::kLanes, acc[r][j]);
     }
   }
 }
 
 /// out[r] += sum over keys begin..end-1 of weight * value, one after the other.
 template <int R>
-void add_values(const float* weights, const float* values, int padded_dim, int begin, int end, float* out) {
+void add_values(const float* weights, const float* values, int padded_dim, int begin, int end,
+                float* out) {
   constexpr int kMaxVectors = V::kAttendVectors;
   for (int d = 0; d < padded_dim; d += V::kLanes * kMaxVectors) {
     const int left = (padded_dim - d) / V::kLanes;
@@ -171,26 +181,29 @@ void add_values(const float* weights, const float* values, int padded_dim, int b
     V::F acc[R][kMaxVectors];
     const auto run = [&](auto count) {
       constexpr int kVectors = decltype(count)::kValue;
-SPNL_UNROLL
+      SPNL_UNROLL
       for (int r = 0; r < R; ++r) {
-SPNL_UNROLL
-        for (int j = 0; j < kVectors; ++j) acc[r][j] = V::load(out + r * padded_dim + d + j * V::kLanes);
+        SPNL_UNROLL
+        for (int j = 0; j < kVectors; ++j)
+          acc[r][j] = V::load(out + r * padded_dim + d + j * V::kLanes);
       }
       for (int k = begin; k < end; ++k) {
         V::F value[kVectors];
-SPNL_UNROLL
-        for (int j = 0; j < kVectors; ++j) value[j] = V::load(values + k * padded_dim + d + j * V::kLanes);
-SPNL_UNROLL
+        SPNL_UNROLL
+        for (int j = 0; j < kVectors; ++j)
+          value[j] = V::load(values + k * padded_dim + d + j * V::kLanes);
+        SPNL_UNROLL
         for (int r = 0; r < R; ++r) {
           const V::F x = V::set1(weights[r * kKeyTile + k]);
-SPNL_UNROLL
+          SPNL_UNROLL
           for (int j = 0; j < kVectors; ++j) acc[r][j] = V::fma(x, value[j], acc[r][j]);
         }
       }
-SPNL_UNROLL
+      SPNL_UNROLL
       for (int r = 0; r < R; ++r) {
-SPNL_UNROLL
-        for (int j = 0; j < kVectors; ++j) V::store(out + r * padded_dim + d + j * V::kLanes, acc[r][j]);
+        SPNL_UNROLL
+        for (int j = 0; j < kVectors; ++j)
+          V::store(out + r * padded_dim + d + j * V::kLanes, acc[r][j]);
       }
     };
     if (vectors == 1) {
@@ -208,10 +221,12 @@ SPNL_UNROLL
 /// cap * tanh(x / cap)
 inline V::F soft_cap(V::F x, float cap) {
   const V::F e = V::exp(V::mul(x, V::set1(2.0f / cap)));
-  return V::mul(V::set1(cap), V::sub(V::set1(1.0f), V::div(V::set1(2.0f), V::add(e, V::set1(1.0f)))));
+  return V::mul(V::set1(cap),
+                V::sub(V::set1(1.0f), V::div(V::set1(2.0f), V::add(e, V::set1(1.0f)))));
 }
 
-/// Scores become exp(score - max); rescales what the row has so far. first..last: the visible keys of the tile.
+/// Scores become exp(score - max); rescales what the row has so far. first..last: the visible keys
+/// of the tile.
 void soften(const AttendArgs& a, int row, int first, int last, float* scores) {
   constexpr float kNegInf = -__builtin_inff();
   V::F most = V::set1(kNegInf);
@@ -264,16 +279,18 @@ void attend_rows(const AttendArgs& a, int row, int32_t begin, int32_t keys, cons
       for (int k = 0; k < kKeyTile; k += V::kLanes) V::store(scores + r * kKeyTile + k, V::zero());
     }
   }
-  add_values<R>(scores, value_tile, a.padded_dim, lowest, highest, a.out + int64_t{row} * a.padded_dim);
+  add_values<R>(scores, value_tile, a.padded_dim, lowest, highest,
+                a.out + int64_t{row} * a.padded_dim);
 }
 
 /// All query rows by kernels of fixed sizes, largest first.
 template <int... R>
-void attend_by_rows(const AttendArgs& a, int32_t begin, int32_t keys, const float* key_tile, const float* value_tile,
-                    float* scores, Sizes<R...>) {
+void attend_by_rows(const AttendArgs& a, int32_t begin, int32_t keys, const float* key_tile,
+                    const float* value_tile, float* scores, Sizes<R...>) {
   int row = 0;
   const auto take = [&](int size, auto kernel) {
-    for (; a.q_rows - row >= size; row += size) kernel(a, row, begin, keys, key_tile, value_tile, scores);
+    for (; a.q_rows - row >= size; row += size)
+      kernel(a, row, begin, keys, key_tile, value_tile, scores);
   };
   (take(R, attend_rows<R>), ...);
 }
@@ -300,7 +317,8 @@ void attend(const AttendArgs& a) {
   }
 }
 
-void merge(float part_max, float part_sum, const float* part, int padded_dim, float& max, float& sum, float* state) {
+void merge(float part_max, float part_sum, const float* part, int padded_dim, float& max,
+           float& sum, float* state) {
   if (!(part_sum > 0)) return;
   const float top = part_max > max ? part_max : max;
   const float keep = V::reduce_max(V::exp(V::set1(max - top)));

@@ -26,7 +26,8 @@ struct Sizes {};
 }
 
 [[maybe_unused]] inline float half_bits_to_float(uint16_t h) {
-  const uint32_t sign = uint32_t{h & 0x8000u} << 16, exponent = (h >> 10) & 31u, fraction = h & 0x3ffu;
+  const uint32_t sign = uint32_t{h & 0x8000u} << 16, exponent = (h >> 10) & 31u,
+                 fraction = h & 0x3ffu;
   if (exponent == 31) return bits_to_float(sign | 0x7f800000u | (fraction << 13));
   if (exponent != 0) return bits_to_float(sign | ((exponent + 112) << 23) | (fraction << 13));
   const float f = static_cast<float>(fraction) * 0x1p-24f;
@@ -35,7 +36,8 @@ struct Sizes {};
 
 /// Round to nearest even.
 [[maybe_unused]] inline uint16_t float_to_half_bits(float value) {
-  const uint32_t bits = float_to_bits(value), sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7fffffffu;
+  const uint32_t bits = float_to_bits(value), sign = (bits >> 16) & 0x8000u,
+                 magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
   if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);
   if (magnitude < 0x38800000u) {
@@ -53,8 +55,8 @@ struct Sizes {};
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-/// exp(r) for |r| <= ln(2) / 2: the Taylor polynomial with its last terms adjusted (Cephes expf), relative error
-/// below 1e-7.
+/// exp(r) for |r| <= ln(2) / 2: the Taylor polynomial with its last terms adjusted (Cephes expf),
+/// relative error below 1e-7.
 template <class S>
 inline typename S::F exp_polynomial(typename S::F r) {
   typename S::F p = S::set1(1.9875691500e-4f);

@@ -1,6 +1,7 @@
 // Norms and activations of one row. Included once, inside an anonymous namespace, after V.
 
-void rms_norm(const float* x, const float* weight, float eps, float weight_offset, int64_t n, float* y) {
+void rms_norm(const float* x, const float* weight, float eps, float weight_offset, int64_t n,
+              float* y) {
   constexpr int kLanes = V::kLanes;
   V::F sums[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
   int64_t i = 0;

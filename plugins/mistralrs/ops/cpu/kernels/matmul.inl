@@ -1,8 +1,9 @@
-// Loops over tokens are unrolled: their sums must stay in registers, and compilers give up before 16.
+// Loops over tokens are unrolled: their sums must stay in registers, and compilers give up
+// before 16.
 //
-// Matrix products over the layout of packed_layout.h. Included once, inside an anonymous namespace, after V.
-// One lane is one output row; the sum over columns runs in file order, group by group, whatever the number of
-// tokens, so that a token's result does not depend on its tile.
+// Matrix products over the layout of packed_layout.h. Included once, inside an anonymous namespace,
+// after V. One lane is one output row; the sum over columns runs in file order, group by group,
+// whatever the number of tokens, so that a token's result does not depend on its tile.
 
 template <int Bits>
 inline void load_weights(const uint8_t* low, V::B* w) {
@@ -62,15 +63,22 @@ struct ActGroup {
 template <Storage S, int T>
 inline void group_product(const uint8_t* group, V::F d, V::F dmin, const ActGroup& x, V::F* acc) {
   constexpr int kBits = quant_bits(S);
+  constexpr int kMost = V::kDotsTogether;
+  constexpr int kTogether = T % kMost == 0 ? kMost : T < kMost ? T : T % 2 == 0 ? 2 : 1;
   V::B w[8];
   load_weights<kBits>(group + scale_bytes(S, V::kLanes), w);
   if constexpr (S == Storage::kQ6K) {
     const V::F d0 = V::mul(d, V::load_s8(group)), d1 = V::mul(d, V::load_s8(group + V::kLanes));
-SPNL_UNROLL
-    for (int t = 0; t < T; ++t) {
-      const V::F a = V::to_float(V::template dot<kBits, 4, 32>(w, x.q + kGroup * t, x.half(0) + t));
-      const V::F b = V::to_float(V::template dot<kBits, 4, 32>(w + 4, x.q + kGroup * t + 16, x.half(1) + t));
-      acc[t] = V::fma(V::fma(b, d1, V::mul(a, d0)), V::set1(x.d[t]), acc[t]);
+    SPNL_UNROLL
+    for (int t = 0; t < T; t += kTogether) {
+      V::I a[kTogether], b[kTogether];
+      V::template dots<kBits, 4, 32, kTogether>(w, x.q + kGroup * t, x.half(0) + t, a);
+      V::template dots<kBits, 4, 32, kTogether>(w + 4, x.q + kGroup * t + 16, x.half(1) + t, b);
+      SPNL_UNROLL
+      for (int i = 0; i < kTogether; ++i) {
+        const V::F sum = V::fma(V::to_float(b[i]), d1, V::mul(V::to_float(a[i]), d0));
+        acc[t + i] = V::fma(sum, V::set1(x.d[t + i]), acc[t + i]);
+      }
     }
     return;
   }
@@ -84,37 +92,65 @@ SPNL_UNROLL
     scale = V::load_half(group);
     if constexpr (!kSymmetric) min = V::load_half(group + 2 * V::kLanes);
   }
-SPNL_UNROLL
-  for (int t = 0; t < T; ++t) {
-    const V::F a = V::to_float(V::template dot<kBits, 8, kOffset>(w, x.q + kGroup * t, x.negsum + t));
-    acc[t] = V::fma(V::mul(a, scale), V::set1(x.d[t]), acc[t]);
-    if constexpr (is_k(S)) {
-      acc[t] = V::fnma(min, V::set1(x.ds[t]), acc[t]);
-    } else if constexpr (!kSymmetric) {
-      acc[t] = V::fma(min, V::set1(x.ds[t]), acc[t]);
+  SPNL_UNROLL
+  for (int t = 0; t < T; t += kTogether) {
+    V::I sums[kTogether];
+    V::template dots<kBits, 8, kOffset, kTogether>(w, x.q + kGroup * t, x.negsum + t, sums);
+    SPNL_UNROLL
+    for (int i = 0; i < kTogether; ++i) {
+      V::F& a = acc[t + i];
+      a = V::fma(V::mul(V::to_float(sums[i]), scale), V::set1(x.d[t + i]), a);
+      if constexpr (is_k(S)) {
+        a = V::fnma(min, V::set1(x.ds[t + i]), a);
+      } else if constexpr (!kSymmetric) {
+        a = V::fma(min, V::set1(x.ds[t + i]), a);
+      }
     }
   }
+}
+
+template <Storage S>
+inline V::F load_float_weights(const uint8_t* p) {
+  if constexpr (S == Storage::kF32) return V::load(reinterpret_cast<const float*>(p));
+  if constexpr (S == Storage::kF16) return V::load_half(p);
+  return V::load_bf16(p);
+}
+
+/// Even and odd columns have a sum each: one chain of dependent additions would be slower than
+/// memory.
+template <Storage S, int T>
+inline void float_panel_product(const uint8_t* panel, const MatmulArgs& args, V::F* acc) {
+  constexpr int kBytes = unit_bytes(S, V::kLanes);
+  const float* x = reinterpret_cast<const float*>(args.acts) + args.first;
+  const int64_t width = args.width;
+  V::F odd[T];
+  SPNL_UNROLL
+  for (int t = 0; t < T; ++t) odd[t] = V::zero();
+  int64_t k = 0;
+  for (; k + 2 <= args.units; k += 2) {
+    const V::F w0 = load_float_weights<S>(panel), w1 = load_float_weights<S>(panel + kBytes);
+    SPNL_UNROLL
+    for (int t = 0; t < T; ++t) {
+      acc[t] = V::fma(w0, V::set1(x[t]), acc[t]);
+      odd[t] = V::fma(w1, V::set1(x[width + t]), odd[t]);
+    }
+    panel += 2 * kBytes;
+    x += 2 * width;
+  }
+  if (k < args.units) {
+    const V::F w = load_float_weights<S>(panel);
+    SPNL_UNROLL
+    for (int t = 0; t < T; ++t) acc[t] = V::fma(w, V::set1(x[t]), acc[t]);
+  }
+  SPNL_UNROLL
+  for (int t = 0; t < T; ++t) acc[t] = V::add(acc[t], odd[t]);
 }
 
 template <Storage S, int T>
 inline void panel_product(const uint8_t* panel, const MatmulArgs& args, V::F* acc) {
   constexpr int kLanes = V::kLanes;
   if constexpr (is_float(S)) {
-    const float* x = reinterpret_cast<const float*>(args.acts) + args.first;
-    for (int64_t k = 0; k < args.units; ++k) {
-      V::F w;
-      if constexpr (S == Storage::kF32) {
-        w = V::load(reinterpret_cast<const float*>(panel));
-      } else if constexpr (S == Storage::kF16) {
-        w = V::load_half(panel);
-      } else {
-        w = V::load_bf16(panel);
-      }
-SPNL_UNROLL
-      for (int t = 0; t < T; ++t) acc[t] = V::fma(w, V::set1(x[t]), acc[t]);
-      panel += unit_bytes(S, kLanes);
-      x += args.width;
-    }
+    float_panel_product<S, T>(panel, args, acc);
   } else {
     const int64_t act_step = int64_t{args.width} * kActGroupBytes;
     const uint8_t* act = args.acts;
@@ -136,13 +172,13 @@ template <Storage S, int T>
 void tokens_product(const MatmulArgs& args) {
   for (int64_t p = 0; p < args.panel_count; ++p) {
     V::F acc[T];
-SPNL_UNROLL
+    SPNL_UNROLL
     for (int t = 0; t < T; ++t) acc[t] = V::zero();
     panel_product<S, T>(args.panels + p * args.panel_bytes, args, acc);
     const int64_t row = p * V::kLanes;
     const int lanes = args.rows - row < V::kLanes ? static_cast<int>(args.rows - row) : V::kLanes;
     const V::F bias = args.bias != nullptr ? V::load_n(args.bias + row, lanes) : V::zero();
-SPNL_UNROLL
+    SPNL_UNROLL
     for (int t = 0; t < T; ++t) {
       float* y = args.y + t * args.ldy + row;
       V::F r = args.bias != nullptr ? V::add(acc[t], bias) : acc[t];
@@ -167,7 +203,11 @@ void tokens_by_size(MatmulArgs args, Sizes<T...>) {
 
 template <Storage S>
 void matmul_tile(const MatmulArgs& args) {
-  tokens_by_size<S>(args, V::TokenSizes{});
+  if constexpr (is_float(S)) {
+    tokens_by_size<S>(args, V::FloatTokenSizes{});
+  } else {
+    tokens_by_size<S>(args, V::TokenSizes{});
+  }
 }
 
 void quantize(const float* x, int64_t first, int64_t groups, uint8_t* tile, int width, int row) {
@@ -175,11 +215,13 @@ void quantize(const float* x, int64_t first, int64_t groups, uint8_t* tile, int 
     const float* in = x + g * kGroup;
     uint8_t* group = tile + g * width * kActGroupBytes;
     V::F most = V::abs(V::load(in));
-    for (int i = V::kLanes; i < kGroup; i += V::kLanes) most = V::max(most, V::abs(V::load(in + i)));
+    for (int i = V::kLanes; i < kGroup; i += V::kLanes)
+      most = V::max(most, V::abs(V::load(in + i)));
     const float amax = V::reduce_max(most);
     const bool empty = !(amax > 1e-30f);  // 127 / amax would overflow
     int32_t sums[2];
-    V::quantize32(in, empty ? 0.0f : 127.0f / amax, reinterpret_cast<int8_t*>(group) + kGroup * row, sums);
+    V::quantize32(in, empty ? 0.0f : 127.0f / amax, reinterpret_cast<int8_t*>(group) + kGroup * row,
+                  sums);
     const float d = empty ? 0.0f : amax / 127.0f;
     float* scales = reinterpret_cast<float*>(group + kGroup * width);
     scales[row] = d;

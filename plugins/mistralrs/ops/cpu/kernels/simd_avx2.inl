@@ -3,6 +3,8 @@
 struct V {
   static constexpr int kLanes = 8;
   using TokenSizes = Sizes<4, 3, 2, 1>;  ///< more do not fit 16 registers
+  using FloatTokenSizes = Sizes<6, 4, 3, 2, 1>;
+  static constexpr int kDotsTogether = 1;
   using AttendRows = Sizes<4, 3, 2, 1>;
   static constexpr int kAttendVectors = 2;
   using F = __m256;
@@ -51,9 +53,11 @@ struct V {
   static F exp(F a) {
     a = _mm256_min_ps(a, set1(88.3f));
     const F alive = _mm256_cmp_ps(a, set1(-87.3f), _CMP_NLT_UQ);
-    const F n = _mm256_round_ps(mul(a, set1(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const F n =
+        _mm256_round_ps(mul(a, set1(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const F r = fnma(n, set1(-2.12194440e-4f), fnma(n, set1(0.693359375f), a));
-    const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+    const __m256i power =
+        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
     return _mm256_and_ps(mul(exp_polynomial<V>(r), _mm256_castsi256_ps(power)), alive);
   }
   static F keep(F a, int first, int last, float other) {
@@ -73,9 +77,13 @@ struct V {
   static F load_s8(const uint8_t* p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load64(p))); }
   static F to_float(I a) { return _mm256_cvtepi32_ps(a); }
 
-  static B load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static B load_bytes(const uint8_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
   static B low_nibbles(B a) { return _mm256_and_si256(a, _mm256_set1_epi8(15)); }
-  static B high_nibbles(B a) { return _mm256_and_si256(_mm256_srli_epi16(a, 4), _mm256_set1_epi8(15)); }
+  static B high_nibbles(B a) {
+    return _mm256_and_si256(_mm256_srli_epi16(a, 4), _mm256_set1_epi8(15));
+  }
   static B merge_bits(B q, B a, char mask) {
     return _mm256_or_si256(q, _mm256_and_si256(a, _mm256_set1_epi8(mask)));
   }
@@ -102,9 +110,9 @@ struct V {
     return _mm256_set1_epi32(four);
   }
 
-  /// vpmaddubsw adds pairs of products in 16 bits. With x in -127..127 a pair is at most 2 * 127 * max(q): sums of
-  /// 8 pairs fit for 4 bits, of 4 for 5 bits, of 2 for 6 bits. Bytes of 8 bits would overflow: there the
-  /// signs of w go to x, and |w| <= 128 makes a pair at most 32512.
+  /// vpmaddubsw adds pairs of products in 16 bits. With x in -127..127 a pair is at most 2 * 127 *
+  /// max(q): sums of 8 pairs fit for 4 bits, of 4 for 5 bits, of 2 for 6 bits. Bytes of 8 bits
+  /// would overflow: there the signs of w go to x, and |w| <= 128 makes a pair at most 32512.
   template <int Bits, int Steps, int Offset>
   static I dot(const B* w, const int8_t* x, const int32_t* negsum) {
     constexpr int kFit = Bits == 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1;
@@ -113,7 +121,7 @@ struct V {
       r = _mm256_slli_epi32(_mm256_set1_epi32(*negsum), __builtin_ctz(Offset));
     }
     const __m256i ones = _mm256_set1_epi16(1);
-SPNL_UNROLL
+    SPNL_UNROLL
     for (int j = 0; j < Steps; j += kFit) {
       __m256i pairs = products<Bits>(w[j], four_columns(x + 4 * j));
       for (int i = 1; i < kFit && j + i < Steps; ++i) {
@@ -123,9 +131,15 @@ SPNL_UNROLL
     }
     return r;
   }
+  template <int Bits, int Steps, int Offset, int N>
+  static void dots(const B* w, const int8_t* x, const int32_t* negsum, I* sums) {
+    SPNL_UNROLL
+    for (int n = 0; n < N; ++n) sums[n] = dot<Bits, Steps, Offset>(w, x + kGroup * n, negsum + n);
+  }
   template <int Bits>
   static __m256i products(B w, __m256i x) {
-    if constexpr (Bits == 8) return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    if constexpr (Bits == 8)
+      return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
     return _mm256_maddubs_epi16(w, x);
   }
 
@@ -149,7 +163,8 @@ SPNL_UNROLL
 
   static int32_t sum16(__m128i q) {
     __m128i s = _mm_madd_epi16(_mm_cvtepi8_epi16(q), _mm_set1_epi16(1));
-    s = _mm_add_epi32(s, _mm_madd_epi16(_mm_cvtepi8_epi16(_mm_srli_si128(q, 8)), _mm_set1_epi16(1)));
+    s = _mm_add_epi32(s,
+                      _mm_madd_epi16(_mm_cvtepi8_epi16(_mm_srli_si128(q, 8)), _mm_set1_epi16(1)));
     s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
   }
@@ -159,7 +174,8 @@ SPNL_UNROLL
       const __m256i a = _mm256_cvtps_epi32(mul(load(x + 16 * h), s));
       const __m256i b = _mm256_cvtps_epi32(mul(load(x + 16 * h + 8), s));
       const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
-      const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+      const __m128i bytes =
+          _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16 * h), bytes);
       sums[h] = sum16(bytes);
     }

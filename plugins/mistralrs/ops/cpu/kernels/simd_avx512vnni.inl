@@ -3,13 +3,17 @@
 struct V {
   static constexpr int kLanes = 16;
   using TokenSizes = Sizes<16, 12, 8, 6, 4, 3, 2, 1>;  ///< of 32 registers 8 hold weights
+  using FloatTokenSizes = Sizes<12, 8, 6, 4, 3, 2, 1>;
+  static constexpr int kDotsTogether = 4;
   using AttendRows = Sizes<6, 4, 3, 2, 1>;
   static constexpr int kAttendVectors = 4;
   using F = __m512;
   using I = __m512i;
   using B = __m512i;
 
-  static __mmask16 first_n(int n) { return static_cast<__mmask16>(n <= 0 ? 0u : n >= 16 ? 0xffffu : (1u << n) - 1u); }
+  static __mmask16 first_n(int n) {
+    return static_cast<__mmask16>(n <= 0 ? 0u : n >= 16 ? 0xffffu : (1u << n) - 1u);
+  }
 
   static F zero() { return _mm512_setzero_ps(); }
   static F set1(float x) { return _mm512_set1_ps(x); }
@@ -29,7 +33,8 @@ struct V {
   static float reduce_max(F a) { return _mm512_reduce_max_ps(a); }
   static F exp(F a) {
     a = _mm512_min_ps(a, set1(88.3f));
-    const F n = _mm512_roundscale_ps(mul(a, set1(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const F n = _mm512_roundscale_ps(mul(a, set1(1.44269504f)),
+                                     _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const F r = fnma(n, set1(-2.12194440e-4f), fnma(n, set1(0.693359375f), a));
     // scalef turns far negative inputs into 0; -inf has no remainder, so it is masked.
     const __mmask16 alive = _mm512_cmp_ps_mask(a, set1(-87.3f), _CMP_NLT_UQ);
@@ -44,25 +49,33 @@ struct V {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
   static F load_bf16(const uint8_t* p) {
-    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    const __m512i wide =
+        _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
   }
   static void store_half(uint8_t* p, F a) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
   }
   static F load_u8(const uint8_t* p) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   }
   static F load_s8(const uint8_t* p) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   }
   static F to_float(I a) { return _mm512_cvtepi32_ps(a); }
 
   static B load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
   static B low_nibbles(B a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
-  static B high_nibbles(B a) { return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15)); }
+  static B high_nibbles(B a) {
+    return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15));
+  }
   /// q | (a & mask)
-  static B merge_bits(B q, B a, char mask) { return _mm512_ternarylogic_epi32(q, a, _mm512_set1_epi8(mask), 0xf8); }
+  static B merge_bits(B q, B a, char mask) {
+    return _mm512_ternarylogic_epi32(q, a, _mm512_set1_epi8(mask), 0xf8);
+  }
   template <int Left>
   static B shift(B a) {
     if constexpr (Left > 0) return _mm512_slli_epi16(a, Left);
@@ -79,21 +92,24 @@ struct V {
   }
   static B prepare8(B q) { return q; }
 
-  template <int Bits, int Steps, int Offset>
-  static I dot(const B* w, const int8_t* x, const int32_t* negsum) {
-    I r;
-    if constexpr (Offset == 0) {
-      r = _mm512_setzero_si512();
-    } else {
-      r = _mm512_slli_epi32(_mm512_set1_epi32(*negsum), __builtin_ctz(Offset));
+  /// N tokens side by side: the sums of one alone would wait for each other.
+  template <int Bits, int Steps, int Offset, int N>
+  static void dots(const B* w, const int8_t* x, const int32_t* negsum, I* sums) {
+    SPNL_UNROLL
+    for (int n = 0; n < N; ++n) {
+      sums[n] = Offset == 0
+                    ? _mm512_setzero_si512()
+                    : _mm512_slli_epi32(_mm512_set1_epi32(negsum[n]), __builtin_ctz(Offset | 256));
     }
-SPNL_UNROLL
+    SPNL_UNROLL
     for (int j = 0; j < Steps; ++j) {
-      int32_t four;
-      std::memcpy(&four, x + 4 * j, 4);
-      r = _mm512_dpbusd_epi32(r, w[j], _mm512_set1_epi32(four));
+      SPNL_UNROLL
+      for (int n = 0; n < N; ++n) {
+        int32_t four;
+        std::memcpy(&four, x + kGroup * n + 4 * j, 4);
+        sums[n] = _mm512_dpbusd_epi32(sums[n], w[j], _mm512_set1_epi32(four));
+      }
     }
-    return r;
   }
 
   static void transpose(const F* rows, float* out, int64_t ld_out) {
@@ -109,7 +125,8 @@ SPNL_UNROLL
       b[i + 3] = unpack_high(a[i + 1], a[i + 3]);
     }
     for (int c = 0; c < 4; ++c) {
-      const __m512 even0 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88), odd0 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xdd);
+      const __m512 even0 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88),
+                   odd0 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xdd);
       const __m512 even1 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0x88),
                    odd1 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0xdd);
       store(out + c * ld_out, _mm512_shuffle_f32x4(even0, even1, 0x88));

@@ -4,6 +4,8 @@
 struct V {
   static constexpr int kLanes = 8;
   using TokenSizes = Sizes<4, 1>;
+  using FloatTokenSizes = Sizes<4, 1>;
+  static constexpr int kDotsTogether = 1;
   using AttendRows = Sizes<4, 1>;
   static constexpr int kAttendVectors = 2;
   struct F {
@@ -42,14 +44,26 @@ struct V {
     for (int i = 0; i < kLanes; ++i) r.v[i] = op(a.v[i], b.v[i]);
     return r;
   }
-  static F add(F a, F b) { return map(a, b, [](float x, float y) { return x + y; }); }
-  static F sub(F a, F b) { return map(a, b, [](float x, float y) { return x - y; }); }
-  static F mul(F a, F b) { return map(a, b, [](float x, float y) { return x * y; }); }
-  static F div(F a, F b) { return map(a, b, [](float x, float y) { return x / y; }); }
-  static F max(F a, F b) { return map(a, b, [](float x, float y) { return x > y ? x : y; }); }
+  static F add(F a, F b) {
+    return map(a, b, [](float x, float y) { return x + y; });
+  }
+  static F sub(F a, F b) {
+    return map(a, b, [](float x, float y) { return x - y; });
+  }
+  static F mul(F a, F b) {
+    return map(a, b, [](float x, float y) { return x * y; });
+  }
+  static F div(F a, F b) {
+    return map(a, b, [](float x, float y) { return x / y; });
+  }
+  static F max(F a, F b) {
+    return map(a, b, [](float x, float y) { return x > y ? x : y; });
+  }
   static F fma(F a, F b, F c) { return add(mul(a, b), c); }
   static F fnma(F a, F b, F c) { return sub(c, mul(a, b)); }
-  static F abs(F a) { return map(a, a, [](float x, float) { return __builtin_fabsf(x); }); }
+  static F abs(F a) {
+    return map(a, a, [](float x, float) { return __builtin_fabsf(x); });
+  }
   static float reduce_add(F a) {
     float s = 0;
     for (float e : a.v) s += e;
@@ -117,7 +131,8 @@ struct V {
   /// q | (bit `Bit` of each byte of high) << 4
   template <int Bit>
   static B add_bit(B q, B high) {
-    for (int i = 0; i < 4 * kLanes; ++i) q.v[i] = static_cast<uint8_t>(q.v[i] | (((high.v[i] >> Bit) & 1) << 4));
+    for (int i = 0; i < 4 * kLanes; ++i)
+      q.v[i] = static_cast<uint8_t>(q.v[i] | (((high.v[i] >> Bit) & 1) << 4));
     return q;
   }
   /// q | (bits 2 * Field and 2 * Field + 1 of each byte of high) << 4
@@ -130,18 +145,19 @@ struct V {
   }
   static B prepare8(B q) { return q; }
 
-  /// Sum of (q - Offset) * x over the 4 * Steps columns of w; negsum: minus the sum of x.
-  template <int Bits, int Steps, int Offset>
-  static I dot(const B* w, const int8_t* x, const int32_t* negsum) {
-    I r;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      int32_t s = Offset == 0 ? 0 : *negsum * Offset;
-      for (int j = 0; j < Steps; ++j) {
-        for (int b = 0; b < 4; ++b) s += w[j].v[4 * lane + b] * x[4 * j + b];
+  /// Sums of (q - Offset) * x over the 4 * Steps columns of w for N tokens; negsum: minus the sum
+  /// of x.
+  template <int Bits, int Steps, int Offset, int N>
+  static void dots(const B* w, const int8_t* x, const int32_t* negsum, I* sums) {
+    for (int n = 0; n < N; ++n, x += kGroup) {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        int32_t s = negsum[n] * Offset;
+        for (int j = 0; j < Steps; ++j) {
+          for (int b = 0; b < 4; ++b) s += w[j].v[4 * lane + b] * x[4 * j + b];
+        }
+        sums[n].v[lane] = s;
       }
-      r.v[lane] = s;
     }
-    return r;
   }
 
   /// Lane i, i < n: row i of kLanes columns of 32-bit floats becomes column i.

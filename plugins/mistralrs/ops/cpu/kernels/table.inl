@@ -2,9 +2,10 @@
 
 constexpr KernelTable kTable = {
     V::kLanes,
-    {matmul_tile<Storage::kF32>, matmul_tile<Storage::kF16>, matmul_tile<Storage::kBF16>, matmul_tile<Storage::kQ4Sym>,
-     matmul_tile<Storage::kQ4Asym>, matmul_tile<Storage::kQ4K>, matmul_tile<Storage::kQ5Sym>,
-     matmul_tile<Storage::kQ5Asym>, matmul_tile<Storage::kQ5K>, matmul_tile<Storage::kQ6K>, matmul_tile<Storage::kQ8>},
+    {matmul_tile<Storage::kF32>, matmul_tile<Storage::kF16>, matmul_tile<Storage::kBF16>,
+     matmul_tile<Storage::kQ4Sym>, matmul_tile<Storage::kQ4Asym>, matmul_tile<Storage::kQ4K>,
+     matmul_tile<Storage::kQ5Sym>, matmul_tile<Storage::kQ5Asym>, matmul_tile<Storage::kQ5K>,
+     matmul_tile<Storage::kQ6K>, matmul_tile<Storage::kQ8>},
     quantize,
     rms_norm,
     gated_activation,

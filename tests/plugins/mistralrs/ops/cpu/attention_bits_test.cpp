@@ -9,7 +9,9 @@ using namespace spnl::test;
 
 namespace {
 
-bool same_bits(const std::vector<float>& a, const float* b) { return std::memcmp(a.data(), b, a.size() * 4) == 0; }
+bool same_bits(const std::vector<float>& a, const float* b) {
+  return std::memcmp(a.data(), b, a.size() * 4) == 0;
+}
 
 }  // namespace
 
@@ -30,7 +32,8 @@ BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_batch_chunks_or_threads) {
       c.add_sequence(isa, {{0, 1200, 0, 0}, {4, 77, 9, 1191}}, {1272});
       const std::vector<float> whole = c.run(isa, 1);
       for (int threads : {2, 3}) BOOST_TEST(same_bits(c.run(isa, threads), whole.data()));
-      for (auto [first, count] : {std::pair{0, 1}, {17, 1}, {149, 1}, {0, 37}, {64, 50}, {3, 100}}) {
+      for (auto [first, count] :
+           {std::pair{0, 1}, {17, 1}, {149, 1}, {0, 37}, {64, 50}, {3, 100}}) {
         BOOST_TEST(same_bits(c.run_part(isa, 2, 0, first, count), whole.data() + first * c.width()),
                    isa_name(isa) << " rows " << first << " + " << count);
       }

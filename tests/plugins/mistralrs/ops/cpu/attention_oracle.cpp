@@ -27,28 +27,34 @@ std::vector<double> turn(const Rope& rope, std::vector<double> v, double positio
 }
 }  // namespace
 
-AttentionCase::AttentionCase(const AttentionShape& shape, uint32_t seed) : shape_(shape), random_(seed) {
+AttentionCase::AttentionCase(const AttentionShape& shape, uint32_t seed)
+    : shape_(shape), random_(seed) {
   rope.kind = shape.kind;
   rope.magnitude = shape.magnitude;
-  for (int i = 0; i < shape.rotary_pairs; ++i) rope.inv_freq.push_back(std::pow(10000.0, -double(i) / shape.rotary_pairs));
-  const size_t bytes = size_t{kBlocks} * static_cast<size_t>(shape.kv_heads * shape.block_size * shape.head_dim) *
+  for (int i = 0; i < shape.rotary_pairs; ++i)
+    rope.inv_freq.push_back(std::pow(10000.0, -double(i) / shape.rotary_pairs));
+  const size_t bytes = size_t{kBlocks} *
+                       static_cast<size_t>(shape.kv_heads * shape.block_size * shape.head_dim) *
                        kv_type_bytes(shape.type);
   keys_.assign(bytes, 0xff);  // not-a-number wherever nothing is stored
   values_.assign(bytes, 0xff);
 }
 
 KvLayer AttentionCase::layer() const {
-  return {shape_.type, shape_.block_size, shape_.kv_heads, shape_.head_dim, keys_.data(), values_.data()};
+  return {shape_.type,     shape_.block_size, shape_.kv_heads,
+          shape_.head_dim, keys_.data(),      values_.data()};
 }
 
-void AttentionCase::add_sequence(Isa isa, const std::vector<RunShape>& runs, const std::vector<int32_t>& positions) {
+void AttentionCase::add_sequence(Isa isa, const std::vector<RunShape>& runs,
+                                 const std::vector<int32_t>& positions) {
   const int kv_width = shape_.kv_heads * shape_.head_dim, ld = kv_width + 3;
   ThreadTeam team(2);
   std::normal_distribution<float> normal(0, 1);
   Sequence s{rows(), static_cast<int64_t>(positions.size()), {}, runs, {}};
   for (const RunShape& run : runs) {
     std::vector<int32_t> blocks;
-    for (int i = 0; i * shape_.block_size < run.hi; ++i) blocks.push_back((used_blocks_++ * 37) % kBlocks);
+    for (int i = 0; i * shape_.block_size < run.hi; ++i)
+      blocks.push_back((used_blocks_++ * 37) % kBlocks);
     const int n = run.hi - run.lo;
     std::vector<float> k(static_cast<size_t>(n * ld)), v(k.size());
     for (float& f : k) f = normal(random_);
@@ -59,9 +65,11 @@ void AttentionCase::add_sequence(Isa isa, const std::vector<RunShape>& runs, con
     for (int i = 0; i < n; ++i) {
       const int slot = run.lo + i;
       at.push_back(run.e0 + i);
-      slots.push_back(int64_t{blocks[static_cast<size_t>(slot / shape_.block_size)]} * shape_.block_size +
+      slots.push_back(int64_t{blocks[static_cast<size_t>(slot / shape_.block_size)]} *
+                          shape_.block_size +
                       slot % shape_.block_size);
-      stored.push_back({{k.begin() + i * ld, k.begin() + i * ld + kv_width}, {v.begin() + i * ld, v.begin() + i * ld + kv_width}});
+      stored.push_back({{k.begin() + i * ld, k.begin() + i * ld + kv_width},
+                        {v.begin() + i * ld, v.begin() + i * ld + kv_width}});
     }
     rope_store(team, isa, rope, layer(), k.data(), ld, v.data(), ld, at, slots);
     s.blocks.push_back(blocks);
@@ -74,16 +82,17 @@ void AttentionCase::add_sequence(Isa isa, const std::vector<RunShape>& runs, con
   sequences_.push_back(s);
 }
 
-std::vector<float> AttentionCase::call(Isa isa, int threads, const std::vector<float>& queries,
-                                       const std::vector<int32_t>& positions,
-                                       const std::vector<std::pair<const Sequence*, int64_t>>& sequences) const {
+std::vector<float> AttentionCase::call(
+    Isa isa, int threads, const std::vector<float>& queries, const std::vector<int32_t>& positions,
+    const std::vector<std::pair<const Sequence*, int64_t>>& sequences) const {
   std::vector<std::vector<KvRun>> runs(sequences.size());
   std::vector<AttentionSequence> list;
   int64_t row = 0;
   for (size_t i = 0; i < sequences.size(); ++i) {
     const Sequence& s = *sequences[i].first;
     for (size_t r = 0; r < s.runs.size(); ++r) {
-      runs[i].push_back({s.blocks[r].data(), s.runs[r].lo, s.runs[r].hi, s.runs[r].e0, s.runs[r].offset});
+      runs[i].push_back(
+          {s.blocks[r].data(), s.runs[r].lo, s.runs[r].hi, s.runs[r].e0, s.runs[r].offset});
     }
     list.push_back({row, sequences[i].second, runs[i]});
     row += sequences[i].second;
@@ -96,7 +105,8 @@ std::vector<float> AttentionCase::call(Isa isa, int threads, const std::vector<f
   const int ld = width() + kGap;
   std::vector<float> out(positions.size() * static_cast<size_t>(ld), 7.0f);
   ThreadTeam team(threads);
-  paged_attention(team, isa, rope, layer(), params, queries.data(), ld, positions, list, out.data(), ld);
+  paged_attention(team, isa, rope, layer(), params, queries.data(), ld, positions, list, out.data(),
+                  ld);
   std::vector<float> packed;
   for (size_t r = 0; r < positions.size(); ++r) {
     const float* from = out.data() + r * static_cast<size_t>(ld);
@@ -114,7 +124,8 @@ std::vector<float> AttentionCase::run(Isa isa, int threads) const {
   return call(isa, threads, queries_, positions_, all);
 }
 
-std::vector<float> AttentionCase::run_part(Isa isa, int threads, size_t index, int64_t first, int64_t count) const {
+std::vector<float> AttentionCase::run_part(Isa isa, int threads, size_t index, int64_t first,
+                                           int64_t count) const {
   const Sequence& s = sequences_[index];
   const int64_t row = s.first_row + first;
   const int64_t ld = width() + kGap;
@@ -137,7 +148,8 @@ void AttentionCase::expected_row(const Sequence& s, int64_t row, int head, doubl
       const auto from = stored.key.begin() + kv_head * dim;
       const std::vector<double> key = turn(rope, {from, from + dim}, static_cast<double>(linear));
       double dot = 0;
-      for (int d = 0; d < dim; ++d) dot += turned[static_cast<size_t>(d)] * key[static_cast<size_t>(d)];
+      for (int d = 0; d < dim; ++d)
+        dot += turned[static_cast<size_t>(d)] * key[static_cast<size_t>(d)];
       dot /= std::sqrt(static_cast<double>(dim));
       scores.push_back(shape_.softcap > 0 ? shape_.softcap * std::tanh(dot / shape_.softcap) : dot);
       values.push_back(stored.value.data() + kv_head * dim);
@@ -157,7 +169,8 @@ std::vector<double> AttentionCase::expected() const {
   std::vector<double> out(static_cast<size_t>(rows() * width()));
   for (const Sequence& s : sequences_) {
     for (int64_t r = s.first_row; r < s.first_row + s.rows; ++r) {
-      for (int h = 0; h < shape_.heads; ++h) expected_row(s, r, h, out.data() + r * width() + h * shape_.head_dim);
+      for (int h = 0; h < shape_.heads; ++h)
+        expected_row(s, r, h, out.data() + r * width() + h * shape_.head_dim);
     }
   }
   return out;

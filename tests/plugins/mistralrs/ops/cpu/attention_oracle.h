@@ -5,8 +5,9 @@
 
 #include "ops/cpu/attention.h"
 
-// A random paged cache with sequences of runs, and attention over it in double precision. The oracle turns the keys
-// instead of the query (the other algebra), and writes every mask as a plain condition.
+// A random paged cache with sequences of runs, and attention over it in double precision. The
+// oracle turns the keys instead of the query (the other algebra), and writes every mask as a plain
+// condition.
 namespace spnl::test {
 
 struct AttentionShape {
@@ -28,12 +29,14 @@ class AttentionCase {
   AttentionCase(const AttentionShape& shape, uint32_t seed);
 
   /// Stores fresh keys for the runs through rope_store and adds a sequence of rows at `positions`.
-  void add_sequence(mistralrs::cpu::Isa isa, const std::vector<RunShape>& runs, const std::vector<int32_t>& positions);
+  void add_sequence(mistralrs::cpu::Isa isa, const std::vector<RunShape>& runs,
+                    const std::vector<int32_t>& positions);
 
   /// All sequences in one call; out has a gap after each row that must stay as it is.
   std::vector<float> run(mistralrs::cpu::Isa isa, int threads) const;
   /// Rows first..first+count-1 of sequence `index` alone.
-  std::vector<float> run_part(mistralrs::cpu::Isa isa, int threads, size_t index, int64_t first, int64_t count) const;
+  std::vector<float> run_part(mistralrs::cpu::Isa isa, int threads, size_t index, int64_t first,
+                              int64_t count) const;
 
   std::vector<double> expected() const;
 

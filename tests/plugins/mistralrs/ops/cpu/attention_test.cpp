@@ -15,8 +15,11 @@ std::vector<int32_t> range(int first, int last) {
   return v;
 }
 
-/// Keys and values are rounded to the cache's type: 2^-11 for f16, 2^-8 for bf16, of values up to about 4.
-double tolerance(KvType type) { return type == KvType::kF32 ? 3e-5 : type == KvType::kF16 ? 3e-3 : 2.5e-2; }
+/// Keys and values are rounded to the cache's type: 2^-11 for f16, 2^-8 for bf16, of values up to
+/// about 4.
+double tolerance(KvType type) {
+  return type == KvType::kF32 ? 3e-5 : type == KvType::kF16 ? 3e-3 : 2.5e-2;
+}
 
 void compare(const AttentionCase& c, const AttentionShape& shape, Isa isa, int threads) {
   const std::vector<double> want = c.expected();
@@ -27,17 +30,19 @@ void compare(const AttentionCase& c, const AttentionShape& shape, Isa isa, int t
     worst = std::isnan(error) ? INFINITY : std::max(worst, error);
   }
   BOOST_TEST(worst < tolerance(shape.type) * shape.magnitude * shape.magnitude,
-             isa_name(isa) << ": dim " << shape.head_dim << " pairs " << shape.rotary_pairs << " type "
-                           << static_cast<int>(shape.type) << " worst " << worst);
+             isa_name(isa) << ": dim " << shape.head_dim << " pairs " << shape.rotary_pairs
+                           << " type " << static_cast<int>(shape.type) << " worst " << worst);
 }
 
-/// A prompt, a decoding row, a query over several spans that were cached elsewhere, rows that see nothing.
+/// A prompt, a decoding row, a query over several spans that were cached elsewhere, rows that see
+/// nothing.
 void check(const AttentionShape& shape, uint32_t seed) {
   for (Isa isa : supported_isas()) {
     AttentionCase c(shape, seed);
     c.add_sequence(isa, {{0, 75, 0, 0}}, range(0, 75));
     c.add_sequence(isa, {{0, 130, 0, 0}}, {129});
-    c.add_sequence(isa, {{0, 20, 0, 0}, {3, 90, 5, 15}, {16, 40, 0, 107}, {2, 9, 300, -169}}, range(129, 138));
+    c.add_sequence(isa, {{0, 20, 0, 0}, {3, 90, 5, 15}, {16, 40, 0, 107}, {2, 9, 300, -169}},
+                   range(129, 138));
     c.add_sequence(isa, {{0, 10, 50, 0}}, range(47, 53));
     c.add_sequence(isa, {}, {4});
     compare(c, shape, isa, 2);
@@ -109,7 +114,8 @@ BOOST_AUTO_TEST_CASE(long_runs_by_one_and_by_many_threads) {
   }
 }
 
-// Far positions: angles of 10^5 and more must keep float32 accuracy; very far ones take another path.
+// Far positions: angles of 10^5 and more must keep float32 accuracy; very far ones take another
+// path.
 BOOST_AUTO_TEST_CASE(rotation_is_accurate_far_out) {
   AttentionShape s = shape_with(1, 1, 64, 32);
   for (Isa isa : supported_isas()) {

@@ -12,9 +12,10 @@ using namespace spnl::test;
 
 namespace {
 
-constexpr TensorType kTypes[] = {TensorType::kF32,  TensorType::kF16,  TensorType::kBF16, TensorType::kQ4_0,
-                                 TensorType::kQ4_1, TensorType::kQ5_0, TensorType::kQ5_1, TensorType::kQ8_0,
-                                 TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K};
+constexpr TensorType kTypes[] = {TensorType::kF32,  TensorType::kF16,  TensorType::kBF16,
+                                 TensorType::kQ4_0, TensorType::kQ4_1, TensorType::kQ5_0,
+                                 TensorType::kQ5_1, TensorType::kQ8_0, TensorType::kQ4_K,
+                                 TensorType::kQ5_K, TensorType::kQ6_K};
 
 bool is_float(TensorType type) { return blocks_of(type).elements == 1; }
 
@@ -26,7 +27,8 @@ struct Case {
     weights = decode(type, data, rows * cols);
     x = random_floats(static_cast<size_t>(m * cols), 1.0f, random);
     for (int64_t i = 0; i < m * cols; i += 16) {
-      const float size = random() % 9 == 0 ? 0.0f : std::exp2(static_cast<float>(random() % 8) - 4.0f);
+      const float size =
+          random() % 9 == 0 ? 0.0f : std::exp2(static_cast<float>(random() % 8) - 4.0f);
       for (int64_t j = i; j < std::min(i + 16, m * cols); ++j) x[static_cast<size_t>(j)] *= size;
     }
   }
@@ -55,14 +57,15 @@ struct QuantisedGroup {
     float amax = 0;
     for (int i = 0; i < 32; ++i) amax = std::max(amax, std::fabs(x[i]));
     d = amax > 1e-30f ? amax / 127.0f : 0.0f;
-    for (int i = 0; i < 32; ++i) q[i] = d > 0 ? static_cast<int>(std::lrint(x[i] * (127.0f / amax))) : 0;
+    for (int i = 0; i < 32; ++i)
+      q[i] = d > 0 ? static_cast<int>(std::lrint(x[i] * (127.0f / amax))) : 0;
   }
   int q[32];
   float d;
 };
 
-/// What y[token, row] must be: with the input as it is, with the input as it is quantised, how large the terms are
-/// in sum, and how far quantising may move the result at most.
+/// What y[token, row] must be: with the input as it is, with the input as it is quantised, how
+/// large the terms are in sum, and how far quantising may move the result at most.
 struct Expected {
   double exact = 0, quantised = 0, size = 0, bound = 0;
 };
@@ -93,8 +96,9 @@ Expected expected(const Case& c, int64_t token, int64_t row) {
 }
 
 void check(const Case& c, Isa isa, int threads) {
-  BOOST_TEST_CONTEXT("isa " << isa_name(isa) << " type " << static_cast<int>(c.type) << " rows " << c.rows << " cols "
-                            << c.cols << " m " << c.m << " threads " << threads) {
+  BOOST_TEST_CONTEXT("isa " << isa_name(isa) << " type " << static_cast<int>(c.type) << " rows "
+                            << c.rows << " cols " << c.cols << " m " << c.m << " threads "
+                            << threads) {
     const std::vector<float> y = c.run(isa, threads, c.m, c.x.data());
     double worst = 0, worst_bound = 0;
     for (int64_t t = 0; t < c.m; ++t) {
@@ -105,7 +109,8 @@ void check(const Case& c, Isa isa, int threads) {
         const double unit = e.size + 1e-3 * static_cast<double>(c.cols) + 1e-30;
         const double error = std::fabs(got - e.quantised) / unit;
         worst = std::isnan(error) ? INFINITY : std::max(worst, error);
-        worst_bound = std::max(worst_bound, std::fabs(got - e.exact) - e.bound * 1.001 - 2e-5 * unit);
+        worst_bound =
+            std::max(worst_bound, std::fabs(got - e.exact) - e.bound * 1.001 - 2e-5 * unit);
       }
     }
     BOOST_TEST(worst < 5e-6);
@@ -125,7 +130,8 @@ BOOST_AUTO_TEST_CASE(products_match_double_precision) {
     for (TensorType type : kTypes) {
       const int64_t block = blocks_of(type).elements;
       for (int64_t rows : {1, 15, 16, 17, 33}) {
-        for (int64_t cols : {block == 1 ? int64_t{7} : block, block == 1 ? int64_t{100} : block * 3}) {
+        for (int64_t cols :
+             {block == 1 ? int64_t{7} : block, block == 1 ? int64_t{100} : block * 3}) {
           for (int64_t m : {1, 2, 3, 8, 9, 33}) {
             ++seed;
             check(Case(type, rows, cols, m, seed), isa, static_cast<int>(1 + seed % 3));
@@ -147,7 +153,8 @@ BOOST_AUTO_TEST_CASE(a_row_does_not_depend_on_its_batch_or_on_threads) {
       }
       for (int64_t m = 1; m <= 18; ++m) {
         const int64_t first = m % 5;
-        const std::vector<float> part = c.run(isa, 1 + static_cast<int>(m % 2), m, c.x.data() + first * c.cols);
+        const std::vector<float> part =
+            c.run(isa, 1 + static_cast<int>(m % 2), m, c.x.data() + first * c.cols);
         BOOST_TEST(same_bits(part.data(), whole.data() + first * c.rows, m * c.rows),
                    "isa " << isa_name(isa) << " type " << static_cast<int>(type) << " m " << m);
       }
@@ -166,12 +173,14 @@ BOOST_AUTO_TEST_CASE(instruction_sets_agree) {
         worst = std::max<double>(worst, std::fabs(y[i] - reference[i]));
         size = std::max<double>(size, std::fabs(reference[i]));
       }
-      BOOST_TEST(worst <= 2e-5 * size, isa_name(isa) << " type " << static_cast<int>(type) << ": " << worst << " of " << size);
+      BOOST_TEST(worst <= 2e-5 * size, isa_name(isa) << " type " << static_cast<int>(type) << ": "
+                                                     << worst << " of " << size);
     }
   }
 }
 
-// Extreme bytes: 255 * 127 pairs overflow 16 bits where a kernel is not careful, -128 has no negative.
+// Extreme bytes: 255 * 127 pairs overflow 16 bits where a kernel is not careful, -128 has no
+// negative.
 BOOST_AUTO_TEST_CASE(extreme_quants_are_exact) {
   for (Isa isa : supported_isas()) {
     for (TensorType type : kTypes) {
@@ -184,7 +193,8 @@ BOOST_AUTO_TEST_CASE(extreme_quants_are_exact) {
           std::memset(block, fill, static_cast<size_t>(blocks.bytes));
           const uint16_t one = 0x3c00;
           std::memcpy(type == TensorType::kQ6_K ? block + 208 : block, &one, 2);
-          if (type == TensorType::kQ4_1 || type == TensorType::kQ5_1 || blocks.bytes == 144 || blocks.bytes == 176) {
+          if (type == TensorType::kQ4_1 || type == TensorType::kQ5_1 || blocks.bytes == 144 ||
+              blocks.bytes == 176) {
             std::memcpy(block + 2, &one, 2);
           }
         }
@@ -194,7 +204,8 @@ BOOST_AUTO_TEST_CASE(extreme_quants_are_exact) {
         for (int64_t t = 0; t < c.m; ++t) {
           for (int64_t r = 0; r < c.rows; ++r) {
             const Expected e = expected(c, t, r);
-            BOOST_TEST(std::fabs(y[static_cast<size_t>(t * c.rows + r)] - e.exact) <= 1e-6 * (e.size + 1));
+            BOOST_TEST(std::fabs(y[static_cast<size_t>(t * c.rows + r)] - e.exact) <=
+                       1e-6 * (e.size + 1));
           }
         }
       }
@@ -205,7 +216,8 @@ BOOST_AUTO_TEST_CASE(extreme_quants_are_exact) {
 BOOST_AUTO_TEST_CASE(several_outputs_bias_and_accumulate) {
   for (Isa isa : supported_isas()) {
     std::mt19937 random(4);
-    const Case a(TensorType::kQ4_0, 33, 256, 5, 1), b(TensorType::kF16, 20, 256, 5, 2), q(TensorType::kQ6_K, 7, 256, 5, 3);
+    const Case a(TensorType::kQ4_0, 33, 256, 5, 1), b(TensorType::kF16, 20, 256, 5, 2),
+        q(TensorType::kQ6_K, 7, 256, 5, 3);
     ThreadTeam team(2);
     MatmulScratch scratch;
     std::vector<MatmulOutput> outputs;
@@ -218,14 +230,16 @@ BOOST_AUTO_TEST_CASE(several_outputs_bias_and_accumulate) {
       alone.push_back(c->run(isa, 1, 5, a.x.data()));
     }
     for (size_t i = 0; i < 3; ++i) {
-      outputs.push_back({&packed[i], y[i].data(), packed[i].rows() + 3, i != 1 ? bias.data() : nullptr, i != 0});
+      outputs.push_back(
+          {&packed[i], y[i].data(), packed[i].rows() + 3, i != 1 ? bias.data() : nullptr, i != 0});
     }
     matmul(team, scratch, a.x.data(), 256, 5, outputs);
     for (size_t i = 0; i < 3; ++i) {
       const auto rows = static_cast<size_t>(packed[i].rows());
       for (size_t t = 0; t < 5; ++t) {
         for (size_t r = 0; r < rows; ++r) {
-          const float want = alone[i][t * rows + r] + (i != 1 ? bias[r] : 0.0f) + (i != 0 ? 2.0f : 0.0f);
+          const float want =
+              alone[i][t * rows + r] + (i != 1 ? bias[r] : 0.0f) + (i != 0 ? 2.0f : 0.0f);
           BOOST_TEST(std::fabs(y[i][t * (rows + 3) + r] - want) <= 1e-5f * (1 + std::fabs(want)));
         }
         BOOST_TEST(y[i][t * (rows + 3) + rows] == 2.0f);  // beyond the row: untouched

@@ -92,8 +92,10 @@ void decode_q6_k(const uint8_t* b, double* y) {
     const uint8_t* qh = b + 128 + 32 * half;
     const auto* sc = reinterpret_cast<const int8_t*>(b + 192 + 8 * half);
     for (int l = 0; l < 32; ++l) {
-      const int q1 = (ql[l] & 15) | ((qh[l] & 3) << 4), q2 = (ql[l + 32] & 15) | (((qh[l] >> 2) & 3) << 4);
-      const int q3 = (ql[l] >> 4) | (((qh[l] >> 4) & 3) << 4), q4 = (ql[l + 32] >> 4) | ((qh[l] >> 6) << 4);
+      const int q1 = (ql[l] & 15) | ((qh[l] & 3) << 4),
+                q2 = (ql[l + 32] & 15) | (((qh[l] >> 2) & 3) << 4);
+      const int q3 = (ql[l] >> 4) | (((qh[l] >> 4) & 3) << 4),
+                q4 = (ql[l + 32] >> 4) | ((qh[l] >> 6) << 4);
       double* out = y + 128 * half + l;
       out[0] = d * sc[l / 16] * (q1 - 32);
       out[32] = d * sc[l / 16 + 2] * (q2 - 32);

@@ -13,7 +13,8 @@ BOOST_AUTO_TEST_CASE(every_worker_runs_once) {
     ThreadTeam team(threads);
     BOOST_TEST(team.size() == threads);
     std::vector<int> calls(static_cast<size_t>(threads));
-    for (int i = 0; i < 200; ++i) team.run([&](int worker) { ++calls[static_cast<size_t>(worker)]; });
+    for (int i = 0; i < 200; ++i)
+      team.run([&](int worker) { ++calls[static_cast<size_t>(worker)]; });
     for (int c : calls) BOOST_TEST(c == 200);
   }
   BOOST_TEST(ThreadTeam(0).size() == 1);
@@ -42,7 +43,8 @@ BOOST_AUTO_TEST_CASE(runs_are_ordered) {
   for (long c : cells) BOOST_TEST(c == 5000);
 }
 
-// Gaps longer than the spin: workers park and must wake, also when work comes just as they go to sleep.
+// Gaps longer than the spin: workers park and must wake, also when work comes just as they go to
+// sleep.
 BOOST_AUTO_TEST_CASE(parked_workers_wake) {
   ThreadTeam team(3);
   std::atomic<int> done{0};
