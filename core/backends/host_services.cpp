@@ -1,5 +1,6 @@
 #include "backends/host_services.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstddef>
 #include <cstdlib>
@@ -141,9 +142,9 @@ spnl_status HostServices::resolve(uint64_t op, std::string_view model, std::stri
 }
 
 void* HostServices::allocate(uint64_t bytes, uint64_t align) {
-  if (align < alignof(std::max_align_t)) align = alignof(std::max_align_t);
   constexpr uint64_t kMaxAlign = uint64_t{1} << 30, kMaxBytes = uint64_t{1} << 46;
   if ((align & (align - 1)) != 0 || align > kMaxAlign || bytes > kMaxBytes) return nullptr;
+  align = std::max<uint64_t>(align, alignof(std::max_align_t));
   const uint64_t offset = (sizeof(Header) + align - 1) / align * align;
   // aligned_alloc asks for whole multiples of the alignment.
   const uint64_t size = (offset + bytes + align - 1) / align * align;

@@ -17,7 +17,7 @@ namespace {
 using std::chrono::milliseconds;
 
 /// How long a stopped load may go on before its caller stops waiting for it. Plugins look every 100 ms.
-constexpr milliseconds kStopPatience{2000};
+constexpr milliseconds kStopPatience{1000};
 
 std::string key_of(const std::string& id, const std::string& model, const LoadOptions& options) {
   std::string key;

@@ -178,9 +178,9 @@ spnl_status take_file(void* user, spnl_str name, spnl_str, uint64_t) {
 
 spnl_status wait_load(spnl_instance* instance, const spnl_load* load, bool polite, spnl_error* error) {
   const spnl_host* host = instance->host;
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < 150; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    if (host->progress(host->self, load->op, str("weights"), static_cast<uint64_t>(i), 300) != 0 && polite)
+    if (host->progress(host->self, load->op, str("weights"), static_cast<uint64_t>(i), 150) != 0 && polite)
       return fail(error, SPNL_CANCELLED, "stopped");
   }
   return SPNL_OK;

@@ -17,5 +17,5 @@
  *   spans      has the capability
  *   missing    loading asks the host for the model's files
  *   load_slow  loading takes until it is cancelled
- *   load_stuck loading takes 3 s whatever happens
+ *   load_stuck loading takes 1.5 s whatever happens
  *   load_fail  loading fails */
