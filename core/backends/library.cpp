@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "backends/abi_check.h"
+#include "backends/elf_check.h"
 #include "backends/sha256.h"
 #include "hub/printable.h"
 #include "spnl/error.h"
@@ -139,6 +140,8 @@ const spnl_backend* open_library(const Manifest& manifest) {
         fail(manifest, digest.empty() ? "it cannot be read" : "its SHA-256 is not the one in its manifest",
              "install the backend again");
     }
+    if (std::string problem = elf_problem(manifest.library); !problem.empty())
+      fail(manifest, problem, "install the backend again");
     all.opened.push_back({manifest.id, manifest.library, manifest.process_wide, map_library(manifest)});
     library = &all.opened.back().library;
   }
