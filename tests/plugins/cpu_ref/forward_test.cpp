@@ -1,0 +1,158 @@
+// The forward against results of an independent implementation (shared/fixtures, one small copy in
+// tests/fixtures).
+#include "forward.h"
+
+#include <rapidjson/document.h>
+
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <numeric>
+
+#include "gguf_builder.h"
+#include "model.h"
+#include "spnl/modelkit/error.h"
+
+namespace fs = std::filesystem;
+using namespace spnl::cpu_ref;
+namespace mk = spnl::modelkit;
+
+namespace {
+
+/// Weights and forward alone: what is tested here needs no tokenizer.
+struct Loaded {
+  explicit Loaded(const fs::path& path, uint32_t threads = 2, uint64_t limit = uint64_t{1} << 30)
+      : file(mk::GgufFile::open(path)),
+        spec(mk::model_spec_from_gguf(*file)),
+        pool(threads),
+        weights(spec, *file, limit,
+                {[](uint64_t bytes) { return std::malloc(bytes); }, [](void* p) { std::free(p); }},
+                pool, [](uint64_t, uint64_t) {}),
+        transformer(spec, weights, pool) {}
+
+  std::vector<float> logits_after(std::span<const int32_t> ids, KvCache& cache) const {
+    const std::vector<float> hidden = transformer.forward(ids, cache);
+    std::vector<float> logits(spec.vocab_size);
+    transformer.logits(std::span(hidden).last(spec.hidden_size), logits);
+    return logits;
+  }
+
+  std::unique_ptr<mk::GgufFile> file;
+  mk::ModelSpec spec;
+  ThreadPool pool;
+  Weights weights;
+  Transformer transformer;
+};
+
+template <class T>
+std::vector<T> numbers(const rapidjson::Value& list) {
+  std::vector<T> out;
+  for (const auto& value : list.GetArray()) out.push_back(static_cast<T>(value.GetDouble()));
+  return out;
+}
+
+int32_t best(const std::vector<float>& logits) {
+  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+void check_model(const fs::path& model, const fs::path& expected) {
+  std::ifstream in(expected);
+  const std::string text(std::istreambuf_iterator<char>(in), {});
+  rapidjson::Document json;
+  json.Parse(text.c_str());
+  BOOST_TEST_REQUIRE(json.IsObject(), expected.string());
+  const Loaded loaded(model);
+  for (const auto& prompt : json["prompts"].GetArray()) {
+    KvCache cache;
+    std::vector<float> logits = loaded.logits_after(numbers<int32_t>(prompt["ids"]), cache);
+    const auto want = numbers<float>(prompt["logits"]);
+    BOOST_TEST_REQUIRE(logits.size() == want.size());
+    const auto [low, high] = std::minmax_element(want.begin(), want.end());
+    float worst = 0;
+    for (size_t i = 0; i < want.size(); ++i) worst = std::max(worst, std::abs(logits[i] - want[i]));
+    BOOST_TEST(worst <= 1e-3f * (*high - *low),
+               model.filename().string() << " " << prompt["name"].GetString() << ": " << worst);
+    std::vector<int32_t> greedy;
+    const auto want_greedy = numbers<int32_t>(prompt["greedy"]);
+    while (greedy.size() < want_greedy.size()) {
+      greedy.push_back(best(logits));
+      logits = loaded.logits_after(std::span(greedy).last(1), cache);
+    }
+    BOOST_TEST(greedy == want_greedy, boost::test_tools::per_element());
+  }
+}
+
+const fs::path kSmall = fs::path(SPNL_TEST_FIXTURES_DIR) / "gguf/llama-bf16.gguf";
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(committed_model) {
+  check_model(kSmall, fs::path(SPNL_TEST_FIXTURES_DIR) / "gguf/llama-bf16.expected.json");
+}
+
+BOOST_AUTO_TEST_CASE(shared_models) {
+  const fs::path root = fs::path(SPNL_SHARED_DIR) / "fixtures";
+  if (!fs::exists(root)) {
+    BOOST_TEST_MESSAGE("no shared fixtures: skipped");
+    return;
+  }
+  int checked = 0;
+  for (const char* folder : {"gguf", "quant"}) {
+    for (const auto& entry : fs::directory_iterator(root / folder)) {
+      const std::string name = entry.path().stem().string();
+      if (entry.path().extension() != ".gguf" || !name.starts_with("llama")) continue;
+      const fs::path expected = folder == std::string("gguf")
+                                    ? root / "hf" / name / "expected.json"
+                                    : root / folder / (name + ".expected.json");
+      check_model(entry.path(), expected);
+      ++checked;
+    }
+  }
+  BOOST_TEST(checked >= 20);
+}
+
+BOOST_AUTO_TEST_CASE(grouping_and_threads_change_no_bit) {
+  const Loaded one(kSmall, 1), three(kSmall, 3);
+  std::vector<int32_t> ids(100);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i * 37 % 512);
+  KvCache all, singly, odd;
+  const auto want = one.logits_after(ids, all);
+  std::vector<float> got;
+  for (const int32_t id : ids) got = three.logits_after(std::span(&id, 1), singly);
+  BOOST_TEST((got == want));
+  three.logits_after(std::span(ids).first(33), odd);
+  BOOST_TEST((three.logits_after(std::span(ids).subspan(33), odd) == want));
+  BOOST_TEST(odd.tokens == 100u);
+}
+
+BOOST_AUTO_TEST_CASE(too_little_memory_is_said_with_numbers_before_allocating) {
+  const Loaded fits(kSmall, 1, 600000);
+  BOOST_CHECK_EXCEPTION(Loaded(kSmall, 1, 500000), mk::Error, [](const mk::Error& error) {
+    return error.code() == mk::ErrorCode::kNoMemory &&
+           std::string(error.what()).find("1 MB") != std::string::npos;
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_window_hides_what_is_older) {
+  Loaded loaded(kSmall);
+  for (mk::LayerSpec& layer : loaded.spec.layers) layer.window = 4;
+  // With two layers of window 4, the last token depends on at most the 7 before it... and itself.
+  std::vector<int32_t> a(20, 5), b(20, 5);
+  b[0] = b[5] = b[12] = 9;
+  KvCache ca, cb, cc;
+  const auto logits = loaded.logits_after(a, ca);
+  BOOST_TEST((loaded.logits_after(b, cb) == logits));
+  b[13] = 9;
+  BOOST_TEST((loaded.logits_after(b, cc) != logits));
+}
+
+BOOST_AUTO_TEST_CASE(helpers_of_scoring) {
+  const std::vector<float> logits = {1, 3, 3, -INFINITY, NAN};
+  BOOST_TEST(top_ids(logits, 4) == (std::vector<int32_t>{1, 2, 0, 3}),
+             boost::test_tools::per_element());
+  const std::vector<float> large = {1000, 1000};
+  BOOST_TEST(std::abs(log_sum_exp(large) - (1000 + std::log(2.0))) < 1e-9);
+}
