@@ -105,6 +105,7 @@ int run(Invocation& invocation) {
   bool json = args.has("json"), stream = !json && streaming_wanted();
   std::function<void(const TokenEvent&)> on_tokens;
   if (stream) on_tokens = [&](const TokenEvent& event) { terminal.generated(event.text); };
+  unsigned notes_before = terminal.logged_notes();
   std::vector<Completion> all =
       generate(*loaded.model, std::move(request), invocation.interrupt.token(), on_tokens);
   if (all.empty()) throw Error(ErrorCode::kEvaluation, "the backend answered nothing", name);
@@ -119,7 +120,8 @@ int run(Invocation& invocation) {
   if (done.finish == FinishReason::kError) throw Error(ErrorCode::kEvaluation, done.error, name);
   if (done.finish == FinishReason::kCancelled)
     throw Error(ErrorCode::kInterrupted, "interrupted", name);
-  note_early_end(done, max_tokens, terminal);
+  // A backend that says so itself knows more about it.
+  if (terminal.logged_notes() == notes_before) note_early_end(done, max_tokens, terminal);
   return kExitDone;
 }
 

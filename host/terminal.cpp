@@ -123,6 +123,7 @@ void Terminal::line(std::string_view text) {
 
 void Terminal::log(LogLevel level, std::string_view component, std::string_view text) {
   static constexpr std::string_view kNames[] = {"debug", "info", "note", "warning", "error"};
+  if (level >= LogLevel::kNote) ++logged_notes_;
   LogLevel least = quiet_ ? LogLevel::kError : verbose_ ? LogLevel::kDebug : LogLevel::kNote;
   if (level < least || level > LogLevel::kError) return;
   message(kNames[static_cast<size_t>(level)], std::string(component) + ": " + std::string(text));

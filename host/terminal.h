@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -47,6 +48,9 @@ class Terminal {
   void progress(std::string_view stage, uint64_t done,
                 uint64_t total);  ///< one line, on a terminal only
 
+  /// How many notes or worse have come through log() so far.
+  unsigned logged_notes() const { return logged_notes_; }
+
   int output_error() const;  ///< errno of the first failed write to standard output; 0: none
 
  private:
@@ -62,6 +66,7 @@ class Terminal {
   bool mid_line_ = false;        ///< generated text on the terminal has not ended its line
   bool progress_shown_ = false;  ///< the current line of standard error is a progress line
   std::string last_progress_;
+  std::atomic<unsigned> logged_notes_{0};
   int output_error_ = 0;
 };
 
