@@ -15,6 +15,7 @@ struct ReadOptions {
   std::string source_name = "query";              ///< for messages: "file.spnl", "-c"
   std::string folder = ".";                       ///< `file` forms are relative to it
   std::map<std::string, BindingValue> bindings;   ///< symbols: model, prompt, n, temperature, ...
+  std::function<void(const std::string&)> on_note;  ///< one line about a reading that may surprise; may be empty
 };
 
 /// Reads one Lisp form (language specification, section 3). Throws Error(kBadQuery) whose where() is

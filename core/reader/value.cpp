@@ -1,0 +1,73 @@
+#include "reader/value.h"
+
+#include <charconv>
+
+#include "ir/traverse.h"
+#include "util/text.h"
+
+namespace spnl::reader {
+namespace {
+
+size_t text_bytes(const Query& query) {
+  return std::visit(
+      [](const auto& node) -> size_t {
+        using T = std::remove_cvref_t<decltype(node)>;
+        if constexpr (ir::is_message<T> || ir::is_any_of<T, Print>) {
+          return node.text.size();
+        } else if constexpr (ir::is_any_of<T, Map>) {
+          size_t bytes = 0;
+          for (const std::string& input : node.inputs) bytes += sizeof(std::string) + input.size();
+          return bytes;
+        } else {
+          return 0;
+        }
+      },
+      query.node);
+}
+
+size_t tree_bytes(const Query& query) {
+  size_t bytes = 0;
+  std::vector<const Query*> open{&query};
+  while (!open.empty()) {
+    const Query& next = *open.back();
+    open.pop_back();
+    bytes += sizeof(Query) + text_bytes(next);
+    ir::for_each_child(next, [&](const Query& child) { open.push_back(&child); });
+  }
+  return bytes;
+}
+
+}  // namespace
+
+std::string print_number(const Number& number) {
+  if (number.whole) return std::to_string(*number.whole);
+  char buffer[32];
+  return std::string(buffer, std::to_chars(buffer, buffer + sizeof buffer, number.value).ptr);
+}
+
+std::string describe(const Value& value) {
+  switch (value.data.index()) {
+    case 0: return "string " + text::quote(std::get<std::string>(value.data));
+    case 1: return "number " + print_number(std::get<Number>(value.data));
+    case 2: return "a query";
+    case 3: return "a list";
+    case 4: return "a document";
+    case 5: return "a function";
+    default: return "option " + text::quote(std::get<Option>(value.data).name);
+  }
+}
+
+size_t weight(const Value& value) {
+  if (const auto* string = std::get_if<std::string>(&value.data)) return sizeof(Value) + string->size();
+  if (const auto* query = std::get_if<Query>(&value.data)) return sizeof(Value) + tree_bytes(*query);
+  if (const auto* document = std::get_if<Document>(&value.data)) {
+    const auto bytes = std::visit([](const auto& content) { return content.size(); }, document->content);
+    return sizeof(Value) + document->name.size() + bytes;
+  }
+  size_t bytes = sizeof(Value);
+  if (const auto* list = std::get_if<List>(&value.data))
+    for (const Value& item : list->items) bytes += weight(item);
+  return bytes;
+}
+
+}  // namespace spnl::reader
