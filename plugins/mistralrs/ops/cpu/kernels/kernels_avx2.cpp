@@ -13,9 +13,13 @@ namespace {
 #include "ops/cpu/kernels/bits.inl"
 #include "ops/cpu/kernels/simd_avx2.inl"
 //
+#include "ops/cpu/kernels/cached.inl"
+//
 #include "ops/cpu/kernels/attention.inl"
 #include "ops/cpu/kernels/elementwise.inl"
 #include "ops/cpu/kernels/matmul.inl"
+#include "ops/cpu/kernels/rope.inl"
+//
 #include "ops/cpu/kernels/table.inl"
 
 }  // namespace

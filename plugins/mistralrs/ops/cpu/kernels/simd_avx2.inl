@@ -6,6 +6,8 @@ struct V {
   using FloatTokenSizes = Sizes<6, 4, 3, 2, 1>;
   static constexpr int kDotsTogether = 1;
   using AttendRows = Sizes<4, 3, 2, 1>;
+  using DirectRows = Sizes<1, 2, 3, 4, 5, 6, 7, 8>;
+  static constexpr int kAttendRows = 4;
   static constexpr int kAttendVectors = 2;
   using F = __m256;
   using I = __m256i;
@@ -143,21 +145,25 @@ struct V {
     return _mm256_maddubs_epi16(w, x);
   }
 
-  static void transpose(const F* rows, float* out, int64_t ld_out) {
+  /// Rows become columns.
+  static void transpose(F* rows) {
     F a[8], b[8];
+    SPNL_UNROLL
     for (int i = 0; i < 8; i += 2) {
       a[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
       a[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
     }
+    SPNL_UNROLL
     for (int i = 0; i < 8; i += 4) {  // b[i + c]: column c of each half, rows i..i+3
       b[i + 0] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44);
       b[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xee);
       b[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44);
       b[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xee);
     }
+    SPNL_UNROLL
     for (int c = 0; c < 4; ++c) {
-      store(out + c * ld_out, _mm256_permute2f128_ps(b[c], b[4 + c], 0x20));
-      store(out + (4 + c) * ld_out, _mm256_permute2f128_ps(b[c], b[4 + c], 0x31));
+      rows[c] = _mm256_permute2f128_ps(b[c], b[4 + c], 0x20);
+      rows[4 + c] = _mm256_permute2f128_ps(b[c], b[4 + c], 0x31);
     }
   }
 

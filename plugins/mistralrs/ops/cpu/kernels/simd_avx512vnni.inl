@@ -6,6 +6,8 @@ struct V {
   using FloatTokenSizes = Sizes<12, 8, 6, 4, 3, 2, 1>;
   static constexpr int kDotsTogether = 4;
   using AttendRows = Sizes<6, 4, 3, 2, 1>;
+  using DirectRows = Sizes<1, 2, 3, 4, 5, 6, 7, 8>;
+  static constexpr int kAttendRows = 6;
   static constexpr int kAttendVectors = 4;
   using F = __m512;
   using I = __m512i;
@@ -112,27 +114,31 @@ struct V {
     }
   }
 
-  static void transpose(const F* rows, float* out, int64_t ld_out) {
+  /// Rows become columns.
+  static void transpose(F* rows) {
     __m512 a[16], b[16];
+    SPNL_UNROLL
     for (int i = 0; i < 16; i += 2) {
       a[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
       a[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
     }
+    SPNL_UNROLL
     for (int i = 0; i < 16; i += 4) {  // b[i + c]: column c of each quarter, rows i..i+3
       b[i + 0] = unpack_low(a[i], a[i + 2]);
       b[i + 1] = unpack_high(a[i], a[i + 2]);
       b[i + 2] = unpack_low(a[i + 1], a[i + 3]);
       b[i + 3] = unpack_high(a[i + 1], a[i + 3]);
     }
+    SPNL_UNROLL
     for (int c = 0; c < 4; ++c) {
       const __m512 even0 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88),
                    odd0 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xdd);
       const __m512 even1 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0x88),
                    odd1 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0xdd);
-      store(out + c * ld_out, _mm512_shuffle_f32x4(even0, even1, 0x88));
-      store(out + (4 + c) * ld_out, _mm512_shuffle_f32x4(odd0, odd1, 0x88));
-      store(out + (8 + c) * ld_out, _mm512_shuffle_f32x4(even0, even1, 0xdd));
-      store(out + (12 + c) * ld_out, _mm512_shuffle_f32x4(odd0, odd1, 0xdd));
+      rows[c] = _mm512_shuffle_f32x4(even0, even1, 0x88);
+      rows[4 + c] = _mm512_shuffle_f32x4(odd0, odd1, 0x88);
+      rows[8 + c] = _mm512_shuffle_f32x4(even0, even1, 0xdd);
+      rows[12 + c] = _mm512_shuffle_f32x4(odd0, odd1, 0xdd);
     }
   }
   static F unpack_low(F a, F b) {

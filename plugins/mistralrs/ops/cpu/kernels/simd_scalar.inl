@@ -7,6 +7,8 @@ struct V {
   using FloatTokenSizes = Sizes<4, 1>;
   static constexpr int kDotsTogether = 1;
   using AttendRows = Sizes<4, 1>;
+  using DirectRows = Sizes<1, 2, 3, 4>;
+  static constexpr int kAttendRows = 4;
   static constexpr int kAttendVectors = 2;
   struct F {
     float v[kLanes];
@@ -160,10 +162,14 @@ struct V {
     }
   }
 
-  /// Lane i, i < n: row i of kLanes columns of 32-bit floats becomes column i.
-  static void transpose(const F* rows, float* out, int64_t ld_out) {
-    for (int d = 0; d < kLanes; ++d) {
-      for (int i = 0; i < kLanes; ++i) out[d * ld_out + i] = rows[i].v[d];
+  /// Rows become columns.
+  static void transpose(F* rows) {
+    for (int i = 0; i < kLanes; ++i) {
+      for (int j = 0; j < i; ++j) {
+        const float x = rows[i].v[j];
+        rows[i].v[j] = rows[j].v[i];
+        rows[j].v[i] = x;
+      }
     }
   }
 
