@@ -15,7 +15,8 @@ namespace spnl {
 class Observer {
  public:
   virtual ~Observer() = default;
-  /// `node`: path of child indices from the root ("0.2"); `expected`: samples.
+  /// `node`: path of child indices from the root ("0.2"; the root itself is "root"); inputs of a map count as its
+  /// children. `samples`: how many are expected.
   virtual void on_generate_start(const std::string& node, const std::string& model, uint32_t samples) { (void)node, (void)model, (void)samples; }
   virtual void on_text(const std::string& node, uint32_t sample, std::string_view text, size_t new_tokens) { (void)node, (void)sample, (void)text, (void)new_tokens; }
   virtual void on_generate_finish(const std::string& node, const std::string& model, const std::vector<Completion>& done) { (void)node, (void)model, (void)done; }
@@ -30,6 +31,9 @@ struct EvaluateOptions {
   Sampling defaults;                           ///< top-k, top-p, ... for generates that give none
   uint64_t seed = 0;                           ///< mixed with each node's path: a run repeats exactly
   LoadOptions load;
+  /// Answers an `ask`; called on the caller's thread once for each wording, before anything runs. Without it, or
+  /// without an answer, a query that asks is refused.
+  std::function<std::optional<std::string>(const std::string& prompt)> ask;
 };
 
 /// Evaluates a query: order follows dependence, everything independent runs at once. Blocks until all is done. The result
@@ -37,6 +41,9 @@ struct EvaluateOptions {
 /// requested (every generation is cancelled and finished first), and what loading throws.
 Query evaluate(const Query& query, Backends& backends, const EvaluateOptions& options, Observer& observer,
                std::stop_token stop = {});
+
+/// The node (as observers see it) whose tokens are the whole result, if there is exactly one such generation.
+std::optional<std::string> streaming_node(const Query& query);
 
 /// True when exactly one generation feeds the result, so its tokens may stream as the result itself.
 bool streams_as_result(const Query& query);
