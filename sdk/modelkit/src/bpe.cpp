@@ -19,7 +19,8 @@ uint64_t pair_key(int32_t left, int32_t right) {
   return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
 }
 
-// GPT-2's printable alphabet: bytes that print in Latin-1 stand for themselves, the others for U+0100 and up.
+// GPT-2's printable alphabet: bytes that print in Latin-1 stand for themselves, the others for
+// U+0100 and up.
 struct Alphabet {
   std::array<uint16_t, 256> code_of_byte;
   std::array<int16_t, 0x144> byte_of_code;
@@ -27,7 +28,8 @@ struct Alphabet {
     for (auto& byte : byte_of_code) byte = -1;
     int next = 0x100;
     for (int byte = 0; byte < 256; ++byte) {
-      const bool self = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+      const bool self =
+          (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
       const int code = self ? byte : next++;
       code_of_byte[byte] = static_cast<uint16_t>(code);
       byte_of_code[code] = static_cast<int16_t>(byte);
@@ -52,31 +54,54 @@ BpeModel::BpeModel(const Vocabulary& vocabulary, Pretokenizer pretokenizer,
                    std::span<const std::string_view> merges)
     : vocabulary_(vocabulary), pretokenizer_(std::move(pretokenizer)) {
   std::unordered_map<std::string, int32_t> outside;  // symbols that are no tokens
-  const auto symbol = [&](std::string_view text) {
-    const int32_t id = vocabulary_.find_plain(text);
+  const auto symbol = [&](std::string_view text, uint64_t hash) {
+    const int32_t id = vocabulary_.find_plain(text, hash);
     if (id >= 0) return id;
-    return outside.emplace(text, vocabulary_.size() + static_cast<int32_t>(outside.size())).first->second;
+    return outside.emplace(text, vocabulary_.size() + static_cast<int32_t>(outside.size()))
+        .first->second;
   };
   for (int byte = 0; byte < 256; ++byte) {
     std::string text;
     append_alphabet(text, static_cast<unsigned char>(byte));
-    byte_symbols_[byte] = symbol(text);
+    byte_symbols_[byte] = symbol(text, hash_bytes(text));
   }
-  if (merges.size() > INT32_MAX / 4) throw Error(ErrorCode::kCorrupt, "tokenizer.ggml.merges has too many entries");
+  if (merges.size() > INT32_MAX / 4)
+    throw Error(ErrorCode::kCorrupt, "tokenizer.ggml.merges has too many entries");
   size_t capacity = 16;
-  while (capacity < merges.size() * 2) capacity *= 2;
+  while (capacity < merges.size() / 2 * 3) capacity *= 2;
   merges_.assign(capacity, MergeSlot{kFreeKey, {kNoRank, -1}});
-  std::string joined;
-  for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const std::string_view merge = merges[rank];
-    const size_t blank = merge.find(' ', 1);
-    if (blank == std::string_view::npos) {
-      throw Error(ErrorCode::kCorrupt, "tokenizer.ggml.merges: entry " + std::to_string(rank) + " has no blank");
+  // Hundreds of thousands of look-ups that miss every cache: a block's hashes first, then the
+  // look-ups.
+  struct Texts {
+    std::string_view left, right;
+    std::string joined;
+    uint64_t hashes[3];
+  };
+  std::array<Texts, 16> block;
+  for (size_t rank = 0; rank < merges.size(); rank += block.size()) {
+    const size_t n = std::min(block.size(), merges.size() - rank);
+    for (size_t i = 0; i < n; ++i) {
+      const std::string_view merge = merges[rank + i];
+      const size_t blank = merge.find(' ', 1);
+      if (blank == std::string_view::npos) {
+        throw Error(ErrorCode::kCorrupt,
+                    "tokenizer.ggml.merges: entry " + std::to_string(rank + i) + " has no blank");
+      }
+      Texts& texts = block[i];
+      texts.left = merge.substr(0, blank);
+      texts.right = merge.substr(blank + 1);
+      texts.joined.assign(texts.left);
+      texts.joined += texts.right;
+      texts.hashes[0] = hash_bytes(texts.left);
+      texts.hashes[1] = hash_bytes(texts.right);
+      texts.hashes[2] = hash_bytes(texts.joined);
+      for (const uint64_t hash : texts.hashes) vocabulary_.prefetch(hash);
     }
-    const std::string_view left = merge.substr(0, blank), right = merge.substr(blank + 1);
-    joined.assign(left);
-    joined += right;
-    add_merge(symbol(left), symbol(right), {static_cast<uint32_t>(rank), symbol(joined)});
+    for (size_t i = 0; i < n; ++i) {
+      const Texts& texts = block[i];
+      add_merge(symbol(texts.left, texts.hashes[0]), symbol(texts.right, texts.hashes[1]),
+                {static_cast<uint32_t>(rank + i), symbol(texts.joined, texts.hashes[2])});
+    }
   }
 }
 
@@ -128,7 +153,8 @@ void BpeModel::merge_long(std::vector<Symbol>& symbols) const {
   std::vector<Candidate> seeds;
   const auto candidate = [&](int32_t left, int32_t right, auto&& add) {
     const Merge merge = merge_of(symbols[left].id, symbols[right].id);
-    if (merge.rank != kNoRank) add(Candidate{merge.rank, left, symbols[left].id, symbols[right].id, merge.result});
+    if (merge.rank != kNoRank)
+      add(Candidate{merge.rank, left, symbols[left].id, symbols[right].id, merge.result});
   };
   const auto n = static_cast<int32_t>(symbols.size());
   for (int32_t i = 0; i < n; ++i) {
@@ -165,14 +191,16 @@ void BpeModel::emit(int32_t symbol, std::string_view bytes, size_t base, Encoded
   for (size_t i = 0; i < bytes.size(); ++i) {
     int32_t id = byte_symbols_[static_cast<unsigned char>(bytes[i])];
     if (id >= vocabulary_.size()) id = vocabulary_.unknown().value_or(-1);
-    // Nothing in the vocabulary can stand for it; "unknown" may be the end of text, which plain text must not spell.
+    // Nothing in the vocabulary can stand for it; "unknown" may be the end of text, which plain
+    // text must not spell.
     if (id < 0 || (vocabulary_.flags(id) & Vocabulary::kControl) != 0) continue;
     out.ids.push_back(id);
     out.ends.push_back(base + i + 1);
   }
 }
 
-void BpeModel::encode_word(std::string_view word, size_t base, std::vector<Symbol>& symbols, EncodedText& out) const {
+void BpeModel::encode_word(std::string_view word, size_t base, std::vector<Symbol>& symbols,
+                           EncodedText& out) const {
   if (pretokenizer_.ignore_merges() && word.size() <= vocabulary_.longest()) {
     std::string text;
     for (const char c : word) append_alphabet(text, static_cast<unsigned char>(c));
@@ -183,9 +211,11 @@ void BpeModel::encode_word(std::string_view word, size_t base, std::vector<Symbo
       return;
     }
   }
-  if (word.size() > INT32_MAX) throw Error(ErrorCode::kNoMemory, "tokenizer: one word of more than 2 GiB");
+  if (word.size() > INT32_MAX)
+    throw Error(ErrorCode::kNoMemory, "tokenizer: one word of more than 2 GiB");
   symbols.clear();
-  for (const char c : word) symbols.push_back({byte_symbols_[static_cast<unsigned char>(c)], 1, -1, -1});
+  for (const char c : word)
+    symbols.push_back({byte_symbols_[static_cast<unsigned char>(c)], 1, -1, -1});
   if (symbols.size() <= kShortWord) {
     merge_short(symbols);
   } else {
@@ -234,8 +264,8 @@ std::string BpeModel::decode(std::string_view text) const {
     if (step.size == 2 && step.kind == Utf8Step::kCharacter) {
       code = ((code & 0x1F) << 6) | (static_cast<unsigned char>(text[1]) & 0x3F);
     }
-    const bool known = step.kind == Utf8Step::kCharacter && step.size <= 2 && code < kAlphabet.byte_of_code.size() &&
-                       kAlphabet.byte_of_code[code] >= 0;
+    const bool known = step.kind == Utf8Step::kCharacter && step.size <= 2 &&
+                       code < kAlphabet.byte_of_code.size() && kAlphabet.byte_of_code[code] >= 0;
     if (known) {
       out += static_cast<char>(kAlphabet.byte_of_code[code]);
     } else {

@@ -13,61 +13,67 @@
 namespace spnl::modelkit {
 namespace {
 
-// The regular expressions that the models' own tokenizers publish (tokenizer.json, tiktoken), in the form that
-// llama.cpp's names for them stand for. Each pass cuts every piece of the pass before: matches are words, and so is
-// what lies between them. Two rules keep all of them linear on hostile text: nothing is repeated as a group with
-// backtracking, and a search never scans a run again from its middle.
-// WS is Unicode White_Space: PCRE2's own \s would add U+180E.
+// The regular expressions that the models' own tokenizers publish (tokenizer.json, tiktoken), in
+// the form that llama.cpp's names for them stand for. Each pass cuts every piece of the pass
+// before: matches are words, and so is what lies between them. Two rules keep all of them linear on
+// hostile text: nothing is repeated as a group with backtracking, and a search never scans a run
+// again from its middle. WS is Unicode White_Space: PCRE2's own \s would add U+180E.
 #define WS "\\t-\\r\\x{85}\\p{Z}"
 #define SPACES_TAIL "|[" WS "]+(?![^" WS "])|[" WS "]+"
 #define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 
 constexpr char kGpt2[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" WS "\\p{L}\\p{N}]+" SPACES_TAIL;
-#define LLAMA3_LIKE(letters, digits, others) \
-  CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?" letters "|" digits "|" others "|[" WS "]*[\\r\\n]+" SPACES_TAIL
+#define LLAMA3_LIKE(letters, digits, others)                                  \
+  CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?" letters "|" digits "|" others "|[" WS \
+              "]*[\\r\\n]+" SPACES_TAIL
 #define OTHERS " ?[^" WS "\\p{L}\\p{N}]+[\\r\\n]*"
 constexpr char kLlama3[] = LLAMA3_LIKE("\\p{L}+", "\\p{N}{1,3}", OTHERS);
 constexpr char kQwen2[] = LLAMA3_LIKE("\\p{L}+", "\\p{N}", OTHERS);
 constexpr char kQwen35[] =
     LLAMA3_LIKE("[\\p{L}\\p{M}]+", "\\p{N}", " ?[^" WS "\\p{L}\\p{M}\\p{N}]+[\\r\\n]*");
-constexpr char kSeedCoder[] =
-    LLAMA3_LIKE("\\p{L}+", "\\p{N}", " ?[^" WS "\\p{L}\\p{N}\\r\\n]+");
+constexpr char kSeedCoder[] = LLAMA3_LIKE("\\p{L}+", "\\p{N}", " ?[^" WS "\\p{L}\\p{N}\\r\\n]+");
 constexpr char kMinicpm5[] = LLAMA3_LIKE("\\p{L}+", "\\p{N}+", OTHERS);
-constexpr char kBailing[] = CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|" OTHERS "|[" WS
-                                        "]*[\\r\\n]" SPACES_TAIL;
+constexpr char kBailing[] =
+    CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|" OTHERS "|[" WS "]*[\\r\\n]" SPACES_TAIL;
 constexpr char kExaoneMoe[] = CONTRACTION
     "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}[\\p{L}\\p{M}]*+(?: \\p{L}[\\p{L}\\p{M}]*+)*+|\\p{N}| ?[^" WS
     "\\p{L}\\p{N}]+[\\r\\n/]?|[" WS "]*[\\r\\n]" SPACES_TAIL;
 
 // Words in two cases: capitals before small letters (GPT-4o, Mistral's tekken).
-#define TWO_CASES(upper, lower, contraction, digits, newlines)                                        \
-  "[^\\r\\n\\p{L}\\p{N}]?" upper "*" lower "+" contraction "|[^\\r\\n\\p{L}\\p{N}]?" upper "+" lower  \
-  "*" contraction "|" digits "| ?[^" WS "\\p{L}\\p{N}]+" newlines "|[" WS "]*[\\r\\n]+" SPACES_TAIL
+#define TWO_CASES(upper, lower, contraction, digits, newlines)                             \
+  "[^\\r\\n\\p{L}\\p{N}]?" upper "*" lower "+" contraction "|[^\\r\\n\\p{L}\\p{N}]?" upper \
+  "+" lower "*" contraction "|" digits "| ?[^" WS "\\p{L}\\p{N}]+" newlines "|[" WS        \
+  "]*[\\r\\n]+" SPACES_TAIL
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 constexpr char kTekken[] = TWO_CASES(UPPER, LOWER, "", "\\p{N}", "[\\r\\n/]*");
 constexpr char kGpt4o[] = TWO_CASES(UPPER, LOWER, CONTRACTION "?", "\\p{N}{1,3}", "[\\r\\n/]*");
 constexpr char kYoutu[] = TWO_CASES(UPPER, LOWER, CONTRACTION "?", "\\p{N}", "[\\r\\n/]*");
-// UPPER and LOWER without Han: PCRE2 has no intersection of classes, so these are complements of unions.
+// UPPER and LOWER without Han: PCRE2 has no intersection of classes, so these are complements of
+// unions.
 #define UPPER_NO_HAN "[^\\p{Ll}\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}\\p{Han}]"
 #define LOWER_NO_HAN "[^\\p{Lu}\\p{Lt}\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}\\p{Han}]"
-constexpr char kKimi[] = "\\p{Han}+|" TWO_CASES(UPPER_NO_HAN, LOWER_NO_HAN, CONTRACTION "?",
-                                               "\\p{N}{1,3}", "[\\r\\n]*");
+constexpr char kKimi[] =
+    "\\p{Han}+|" TWO_CASES(UPPER_NO_HAN, LOWER_NO_HAN, CONTRACTION "?", "\\p{N}{1,3}", "[\\r\\n]*");
 
-#define DEEPSEEK_MAIN(newlines)                                                                  \
-  "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+" \
+#define DEEPSEEK_MAIN(newlines)                                                    \
+  "[!\"#$%&'()*+,\\-./"                                                            \
+  ":;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+" \
   "| ?[\\p{P}\\p{S}]+" newlines SPACES_TAIL
 constexpr char kDeepseek3[] = DEEPSEEK_MAIN("[\\r\\n]*|[" WS "]*[\\r\\n]+");
 constexpr char kSpark[] = DEEPSEEK_MAIN("|[\\r\\n]");
 constexpr char kCjk[] = "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+";
 constexpr char kAfmoeScripts[] =
-    "[\\x{4e00}-\\x{9fff}\\x{3400}-\\x{4dbf}\\x{f900}-\\x{faff}\\x{3040}-\\x{30ff}\\x{ff65}-\\x{ff9f}"
+    "[\\x{4e00}-\\x{9fff}\\x{3400}-\\x{4dbf}\\x{f900}-\\x{faff}\\x{3040}-\\x{30ff}\\x{ff65}-\\x{"
+    "ff9f}"
     "\\x{2f00}-\\x{2fdf}\\x{e00}-\\x{eff}\\x{1780}-\\x{17ff}\\x{1000}-\\x{109f}\\x{aa60}-\\x{aa7f}"
     "\\x{a9e0}-\\x{a9ff}\\x{ac00}-\\x{d7af}\\x{1100}-\\x{11ff}]+";
 constexpr char kYoutuScripts[] =
-    "[\\x{ac00}-\\x{d7a3}\\x{3131}-\\x{318e}]+|[\\x{ff01}\\x{2026}\\x{201c}\\x{201d}\\x{2018}\\x{2019}"
-    "\\x{2014}\\x{ff1a}\\x{ff1b}\\x{ff0c}\\x{3001}-\\x{303f}\\x{fe30}-\\x{fe4f}]+|[\\x{3105}-\\x{312f}]+|"
+    "[\\x{ac00}-\\x{d7a3}\\x{3131}-\\x{318e}]+|[\\x{ff01}\\x{2026}\\x{201c}\\x{201d}\\x{2018}\\x{"
+    "2019}"
+    "\\x{2014}\\x{ff1a}\\x{ff1b}\\x{ff0c}\\x{3001}-\\x{303f}\\x{fe30}-\\x{fe4f}]+|[\\x{3105}-\\x{"
+    "312f}]+|"
     "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+";
 
 constexpr char kNewline[] = "[\\r\\n]";
@@ -76,19 +82,23 @@ constexpr char kDigit[] = "\\p{N}";
 constexpr char kDigits[] = "\\p{N}+";
 constexpr char kDigits3[] = "\\p{N}{1,3}";
 constexpr char kThreeAscii[] = "[0-9][0-9][0-9]";
-// DeepSeek LLM lists the cased letters of an older Unicode one by one: today's without the blocks it lacks.
+// DeepSeek LLM lists the cased letters of an older Unicode one by one: today's without the blocks
+// it lacks.
 constexpr char kDeepseekLetters[] =
-    "[" WS "]?[^\\P{L&}\\x{2d00}-\\x{2d2d}\\x{a790}-\\x{a7ff}\\x{ab30}-\\x{ab6f}\\x{10570}-\\x{105bf}"
+    "[" WS
+    "]?[^\\P{L&}\\x{2d00}-\\x{2d2d}\\x{a790}-\\x{a7ff}\\x{ab30}-\\x{ab6f}\\x{10570}-\\x{105bf}"
     "\\x{16e40}-\\x{16e7f}\\x{1d400}-\\x{1d7cb}\\x{1df00}-\\x{1df1e}]+";
 constexpr char kDeepseekMarks[] =
-    "[" WS "]?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+";
+    "[" WS
+    "]?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+";
 constexpr char kTrailingSpace[] = "(?<![" WS "])[" WS "]+$";
 constexpr char kDeepseekCjk[] = "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+";
 constexpr char kCoderLetters[] = "[" WS "]?\\p{L}+";
 constexpr char kCoderMarks[] = "[" WS "]?\\p{P}+";
 constexpr char kFalconMarks[] = "[\\p{P}$+<=>^~|`]+";
 constexpr char kDefaultMarks[] = "[\\p{P}$+<=>^~|]+";
-constexpr char kBloom[] = " ?[^(" WS "|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c})]+";
+constexpr char kBloom[] =
+    " ?[^(" WS "|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c})]+";
 constexpr char kChameleonSentinel[] = "<sentinel:[0-9]+>";
 constexpr char kChameleonImage[] = "IMGIMG[A-I]{1,4}Z";
 constexpr char kChameleonSpace[] = "[\\t\\n]|    |  ";
@@ -141,10 +151,11 @@ const Recipe& find_recipe(std::string_view name) {
   padded.append(name).push_back(' ');
   const bool one_word = !name.empty() && name.find(' ') == std::string_view::npos;
   for (const Recipe& recipe : kRecipes) {
-    if (one_word && std::string_view(recipe.names).find(padded) != std::string_view::npos) return recipe;
+    if (one_word && std::string_view(recipe.names).find(padded) != std::string_view::npos)
+      return recipe;
   }
-  throw Error(ErrorCode::kUnsupported,
-              "tokenizer.ggml.pre: unknown pre-tokenizer \"" + std::string(name.substr(0, 60)) + "\"");
+  throw Error(ErrorCode::kUnsupported, "tokenizer.ggml.pre: unknown pre-tokenizer \"" +
+                                           std::string(name.substr(0, 60)) + "\"");
 }
 
 struct Free {
@@ -161,11 +172,12 @@ Code compile(const char* pattern) {
   Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern), PCRE2_ZERO_TERMINATED,
                           PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY, &error, &offset, nullptr));
   if (!code) {
-    throw Error(ErrorCode::kUnsupported, "pre-tokenizer: PCRE2 refuses the expression at " +
-                                             std::to_string(offset) + " (error " +
-                                             std::to_string(error) + "); is it built with Unicode?");
+    throw Error(ErrorCode::kUnsupported,
+                "pre-tokenizer: PCRE2 refuses the expression at " + std::to_string(offset) +
+                    " (error " + std::to_string(error) + "); is it built with Unicode?");
   }
-  pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);  // without JIT the interpreter does the same, slower
+  pcre2_jit_compile(code.get(),
+                    PCRE2_JIT_COMPLETE);  // without JIT the interpreter does the same, slower
   return code;
 }
 
@@ -177,23 +189,27 @@ class Matcher {
         context_(pcre2_match_context_create(nullptr)),
         stack_(pcre2_jit_stack_create(32 << 10, 1 << 20, nullptr)) {
     if (!data_ || !context_) throw std::bad_alloc();
-    pcre2_set_match_limit(context_.get(), UINT32_MAX);  // the expressions are linear; memory is what is bounded
-    pcre2_set_heap_limit(context_.get(), 64 << 10);     // KiB
+    pcre2_set_match_limit(context_.get(),
+                          UINT32_MAX);  // the expressions are linear; memory is what is bounded
+    pcre2_set_heap_limit(context_.get(), 64 << 10);  // KiB
     if (stack_) pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
   }
 
   // First match in text[from..]; false when there is none.
-  bool find(const pcre2_code* code, std::string_view text, size_t from, size_t& begin, size_t& end) {
+  bool find(const pcre2_code* code, std::string_view text, size_t from, size_t& begin,
+            size_t& end) {
     const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-    int rc = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, data_.get(), context_.get());
+    int rc = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, data_.get(),
+                         context_.get());
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) {  // the interpreter keeps its state on the heap instead
-      rc = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data_.get(),
-                       context_.get());
+      rc = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
+                       data_.get(), context_.get());
     }
     if (rc == PCRE2_ERROR_NOMATCH) return false;
     if (rc < 0) {
-      throw Error(ErrorCode::kNoMemory, "pre-tokenizer: the matcher gave up at byte " + std::to_string(from) +
-                                            " of " + std::to_string(text.size()) + " (PCRE2 error " +
+      throw Error(ErrorCode::kNoMemory, "pre-tokenizer: the matcher gave up at byte " +
+                                            std::to_string(from) + " of " +
+                                            std::to_string(text.size()) + " (PCRE2 error " +
                                             std::to_string(rc) + "); split the text");
     }
     const PCRE2_SIZE* ovector = pcre2_get_ovector_pointer(data_.get());
@@ -224,8 +240,8 @@ void cut(Matcher& matcher, const pcre2_code* code, std::string_view text, size_t
   push_end(ends, base + text.size());
 }
 
-void cut_threes(Matcher& matcher, const pcre2_code* digits, const pcre2_code* digit, std::string_view text,
-                size_t base, std::vector<size_t>& ends) {
+void cut_threes(Matcher& matcher, const pcre2_code* digits, const pcre2_code* digit,
+                std::string_view text, size_t base, std::vector<size_t>& ends) {
   std::vector<size_t> runs, singles;
   cut(matcher, digits, text, 0, runs);
   size_t from = 0, begin = 0, end = 0;
@@ -251,7 +267,8 @@ struct Pretokenizer::Impl {
   std::vector<Code> passes;  // null: threes from the right
   Code digits, digit;
 
-  void split_valid(Matcher& matcher, std::string_view text, size_t base, std::vector<size_t>& ends) const {
+  void split_valid(Matcher& matcher, std::string_view text, size_t base,
+                   std::vector<size_t>& ends) const {
     std::vector<size_t> pieces{text.size()}, next;
     for (const Code& code : passes) {
       next.clear();

@@ -17,13 +17,14 @@ std::string spelling(const Tokenizer& tokenizer, std::optional<int32_t> id) {
   return id ? tokenizer.piece(*id, true) : std::string();
 }
 
-RenderedPrompt render_messages(const Tokenizer& tokenizer, const ChatTemplate* chat_template, const spnl_prompt& prompt,
-                               std::vector<PromptMessage> messages) {
+RenderedPrompt render_messages(const Tokenizer& tokenizer, const ChatTemplate* chat_template,
+                               const spnl_prompt& prompt, std::vector<PromptMessage> messages) {
   RenderOptions options;
   options.generation = (prompt.flags & SPNL_PROMPT_NO_GENERATION) == 0;
   options.tools_json = view_of(prompt.tools_json);
   if (chat_template == nullptr) {
-    const bool chatml = is_one_token(tokenizer, "<|im_start|>") && is_one_token(tokenizer, "<|im_end|>");
+    const bool chatml =
+        is_one_token(tokenizer, "<|im_start|>") && is_one_token(tokenizer, "<|im_end|>");
     return render_plain(messages, options, chatml);
   }
   options.bos = spelling(tokenizer, tokenizer.bos());
@@ -40,16 +41,19 @@ RenderedPrompt render_messages(const Tokenizer& tokenizer, const ChatTemplate* c
 }
 
 // Control tokens may come from the template only; what cannot be told apart must not spell any.
-void refuse_unplaced_control(const Tokenizer& tokenizer, const std::vector<PromptMessage>& messages) {
+void refuse_unplaced_control(const Tokenizer& tokenizer,
+                             const std::vector<PromptMessage>& messages) {
   for (const PromptMessage& message : messages) {
     for (const PromptPart& part : message.parts) {
       if (part.parse_special) continue;
-      for (const int32_t id : tokenizer.encode(part.text, {.add_special = false, .parse_special = true})) {
+      for (const int32_t id :
+           tokenizer.encode(part.text, {.add_special = false, .parse_special = true})) {
         if (!tokenizer.is_special(id)) continue;
-        throw Error(ErrorCode::kInvalid,
-                    "prompt: fragment " + std::to_string(part.fragment) + " spells the control token " +
-                        tokenizer.piece(id, true) +
-                        " and the chat template rewrites messages, so it cannot be kept apart; change the text");
+        throw Error(ErrorCode::kInvalid, "prompt: fragment " + std::to_string(part.fragment) +
+                                             " spells the control token " +
+                                             tokenizer.piece(id, true) +
+                                             " and the chat template rewrites messages, so it "
+                                             "cannot be kept apart; change the text");
       }
     }
   }
@@ -67,15 +71,19 @@ std::vector<TextRange> literal_ranges(const std::vector<RenderedPrompt::Place>& 
 class Assembly {
  public:
   Assembly(const Tokenizer& tokenizer, const spnl_prompt& prompt)
-      : tokenizer_(tokenizer), prompt_(prompt), ends_(prompt.n_fragments, 0), known_(prompt.n_fragments, false) {}
+      : tokenizer_(tokenizer),
+        prompt_(prompt),
+        ends_(prompt.n_fragments, 0),
+        known_(prompt.n_fragments, false) {}
 
   void add_tokens(uint32_t index) {
     const spnl_fragment& fragment = *prompt_.fragments[index];
     for (uint32_t i = 0; i < fragment.n_tokens; ++i) {
       const int32_t id = fragment.tokens[i];
       if (id < 0 || id >= tokenizer_.vocab_size()) {
-        throw Error(ErrorCode::kInvalid, "prompt: fragment " + std::to_string(index) + " has the id " +
-                                             std::to_string(id) + ", outside the vocabulary of " +
+        throw Error(ErrorCode::kInvalid, "prompt: fragment " + std::to_string(index) +
+                                             " has the id " + std::to_string(id) +
+                                             ", outside the vocabulary of " +
                                              std::to_string(tokenizer_.vocab_size()));
       }
       ids_.push_back(id);
@@ -84,8 +92,10 @@ class Assembly {
   }
 
   // `add_eos`: as the vocabulary says, with bos; without it bos alone may be added.
-  void add_text(const std::string& text, const std::vector<RenderedPrompt::Place>& places, bool add_bos, bool add_eos) {
-    EncodedText encoded = tokenizer_.encode_marked(text, literal_ranges(places), add_bos && add_eos);
+  void add_text(const std::string& text, const std::vector<RenderedPrompt::Place>& places,
+                bool add_bos, bool add_eos) {
+    EncodedText encoded =
+        tokenizer_.encode_marked(text, literal_ranges(places), add_bos && add_eos);
     const auto bos = tokenizer_.bos();
     auto& ids = encoded.ids;
     if (add_bos && bos && tokenizer_.adds_bos()) {
@@ -93,7 +103,8 @@ class Assembly {
       if (!has_first) {
         ids.insert(ids.begin(), *bos);
         encoded.ends.insert(encoded.ends.begin(), 0);
-      } else if (ids.size() > 1 && ids[1] == *bos && encoded.ends[0] == 0) {  // ours, and the text's own
+      } else if (ids.size() > 1 && ids[1] == *bos &&
+                 encoded.ends[0] == 0) {  // ours, and the text's own
         ids.erase(ids.begin());
         encoded.ends.erase(encoded.ends.begin());
       }
@@ -135,9 +146,11 @@ class Assembly {
   std::vector<bool> known_;
 };
 
-EncodedPrompt encode_raw(const Tokenizer& tokenizer, const spnl_prompt& prompt, const std::vector<PromptLeaf>& leaves) {
+EncodedPrompt encode_raw(const Tokenizer& tokenizer, const spnl_prompt& prompt,
+                         const std::vector<PromptLeaf>& leaves) {
   const bool special = (prompt.flags & SPNL_PROMPT_NO_SPECIAL) == 0;
-  const bool only_text = std::none_of(leaves.begin(), leaves.end(), [](const PromptLeaf& leaf) { return leaf.is_tokens; });
+  const bool only_text = std::none_of(leaves.begin(), leaves.end(),
+                                      [](const PromptLeaf& leaf) { return leaf.is_tokens; });
   Assembly assembly(tokenizer, prompt);
   for (size_t i = 0; i < leaves.size();) {
     if (leaves[i].is_tokens) {
@@ -151,8 +164,8 @@ EncodedPrompt encode_raw(const Tokenizer& tokenizer, const spnl_prompt& prompt, 
       const spnl_fragment& fragment = *prompt.fragments[leaves[i].fragment];
       const uint64_t begin = text.size();
       text += view_of(fragment.text);
-      places.push_back({leaves[i].fragment, (fragment.flags & SPNL_FRAG_PARSE_SPECIAL) != 0, begin, text.size(),
-                        text.size()});
+      places.push_back({leaves[i].fragment, (fragment.flags & SPNL_FRAG_PARSE_SPECIAL) != 0, begin,
+                        text.size(), text.size()});
     }
     assembly.add_text(text, places, special && first, only_text);
   }
@@ -162,9 +175,11 @@ EncodedPrompt encode_raw(const Tokenizer& tokenizer, const spnl_prompt& prompt, 
 // Ids stand outside the template: before the first message or after the last.
 void check_token_places(const std::vector<PromptLeaf>& leaves) {
   size_t changes = 0;
-  for (size_t i = 1; i < leaves.size(); ++i) changes += leaves[i].is_tokens != leaves[i - 1].is_tokens ? 1 : 0;
+  for (size_t i = 1; i < leaves.size(); ++i)
+    changes += leaves[i].is_tokens != leaves[i - 1].is_tokens ? 1 : 0;
   if (changes > 2 || (changes == 2 && !leaves.front().is_tokens)) {
-    throw Error(ErrorCode::kInvalid, "prompt: ids between messages; they can only stand before or after all of them");
+    throw Error(ErrorCode::kInvalid,
+                "prompt: ids between messages; they can only stand before or after all of them");
   }
 }
 

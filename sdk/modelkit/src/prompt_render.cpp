@@ -18,10 +18,14 @@ constexpr std::string_view kSpaces = " \t\n\v\f\r";
 
 const char* role_name(int32_t role) {
   switch (role) {
-    case SPNL_ROLE_SYSTEM: return "system";
-    case SPNL_ROLE_ASSISTANT: return "assistant";
-    case SPNL_ROLE_TOOL: return "tool";
-    default: return "user";
+    case SPNL_ROLE_SYSTEM:
+      return "system";
+    case SPNL_ROLE_ASSISTANT:
+      return "assistant";
+    case SPNL_ROLE_TOOL:
+      return "tool";
+    default:
+      return "user";
   }
 }
 
@@ -51,7 +55,8 @@ void check_tools(std::string_view json) {
   }
 }
 
-// Marks: private-use characters around a number, so that no template trims or splits them and no text contains them.
+// Marks: private-use characters around a number, so that no template trims or splits them and no
+// text contains them.
 constexpr std::string_view kMarkBegin = "\xEE\x80\x80";
 constexpr std::string_view kMarkEnd = "\xEE\x80\x81";
 
@@ -64,24 +69,27 @@ std::string mark_prefix(const std::vector<PromptMessage>& messages) {
   for (size_t n = 0;; ++n) {
     std::string prefix(kMarkBegin);
     prefix += 'p' + std::to_string(n) + 'x';
-    const bool taken = std::any_of(messages.begin(), messages.end(), [&](const PromptMessage& message) {
-      return std::any_of(message.parts.begin(), message.parts.end(), [&](const PromptPart& part) {
-        return part.text.find(prefix) != std::string::npos;
-      });
-    });
+    const bool taken =
+        std::any_of(messages.begin(), messages.end(), [&](const PromptMessage& message) {
+          return std::any_of(
+              message.parts.begin(), message.parts.end(),
+              [&](const PromptPart& part) { return part.text.find(prefix) != std::string::npos; });
+        });
     if (!taken) return prefix;
   }
 }
 
 // nullopt when the template changed a mark.
-std::optional<std::vector<Mark>> find_marks(std::string_view text, std::string_view prefix, size_t n_parts) {
+std::optional<std::vector<Mark>> find_marks(std::string_view text, std::string_view prefix,
+                                            size_t n_parts) {
   std::vector<Mark> marks;
   for (size_t at = 0; (at = text.find(prefix, at)) != std::string_view::npos;) {
     const char* const first = text.data() + at + prefix.size();
     size_t part = 0;
     const auto [last, error] = std::from_chars(first, text.data() + text.size(), part);
     const auto end = static_cast<size_t>(last - text.data());
-    if (error != std::errc() || part >= n_parts || text.substr(end, kMarkEnd.size()) != kMarkEnd) return std::nullopt;
+    if (error != std::errc() || part >= n_parts || text.substr(end, kMarkEnd.size()) != kMarkEnd)
+      return std::nullopt;
     marks.push_back({part, at, end + kMarkEnd.size()});
     at = marks.back().end;
   }
@@ -90,7 +98,8 @@ std::optional<std::vector<Mark>> find_marks(std::string_view text, std::string_v
 
 // What templates make of a text: a copy, a trimmed copy, or what follows the reasoning, trimmed.
 std::vector<std::string_view> forms_of(std::string_view text) {
-  std::vector<std::string_view> forms{text, trim_left(trim_right(text)), trim_right(text), trim_left(text)};
+  std::vector<std::string_view> forms{text, trim_left(trim_right(text)), trim_right(text),
+                                      trim_left(text)};
   const size_t thought = text.rfind("</think>");
   if (thought != std::string_view::npos) {
     const std::string_view answer = text.substr(thought + 8);
@@ -104,8 +113,9 @@ bool starts_at(std::string_view text, size_t at, std::string_view what) {
 }
 
 size_t common_prefix(std::string_view a, std::string_view b) {
-  return static_cast<size_t>(std::mismatch(a.begin(), a.begin() + std::min(a.size(), b.size()), b.begin()).first -
-                             a.begin());
+  return static_cast<size_t>(
+      std::mismatch(a.begin(), a.begin() + std::min(a.size(), b.size()), b.begin()).first -
+      a.begin());
 }
 
 std::string render_marks(const ChatTemplate& chat_template, std::vector<PromptMessage> messages,
@@ -123,8 +133,9 @@ std::string render_marks(const ChatTemplate& chat_template, std::vector<PromptMe
 }
 
 // What closes a message: the text after the last mark when no answer is invited.
-std::string closing_text(const ChatTemplate& chat_template, const std::vector<PromptMessage>& messages,
-                         RenderOptions options, const std::string& prefix, size_t n_parts) {
+std::string closing_text(const ChatTemplate& chat_template,
+                         const std::vector<PromptMessage>& messages, RenderOptions options,
+                         const std::string& prefix, size_t n_parts) {
   options.generation = false;
   try {
     const std::string marked = render_marks(chat_template, messages, options, prefix);
@@ -136,8 +147,8 @@ std::string closing_text(const ChatTemplate& chat_template, const std::vector<Pr
 }
 
 // Puts the texts for the marks; false when that does not give out.text.
-bool place_parts(const std::vector<const PromptPart*>& parts, std::string_view marked, const std::vector<Mark>& marks,
-                 RenderedPrompt& out) {
+bool place_parts(const std::vector<const PromptPart*>& parts, std::string_view marked,
+                 const std::vector<Mark>& marks, RenderedPrompt& out) {
   const std::string_view text = out.text;
   size_t at = 0, from = 0;
   for (size_t i = 0; i < marks.size(); ++i) {
@@ -153,7 +164,8 @@ bool place_parts(const std::vector<const PromptPart*>& parts, std::string_view m
       return starts_at(text, at, candidate) && starts_at(text, at + candidate.size(), after);
     });
     if (form == forms.end()) return false;
-    out.places.push_back({part.fragment, part.parse_special, at, at + form->size(), at + form->size()});
+    out.places.push_back(
+        {part.fragment, part.parse_special, at, at + form->size(), at + form->size()});
     at += form->size();
   }
   return text.substr(at) == marked.substr(from);
@@ -163,13 +175,15 @@ void close_blocks(RenderedPrompt& out, std::string_view closing) {
   for (size_t i = 0; i < out.places.size(); ++i) {
     RenderedPrompt::Place& place = out.places[i];
     const size_t next = i + 1 < out.places.size() ? out.places[i + 1].begin : out.text.size();
-    place.block_end = place.end + common_prefix(closing, std::string_view(out.text).substr(place.end, next - place.end));
+    place.block_end = place.end + common_prefix(closing, std::string_view(out.text).substr(
+                                                             place.end, next - place.end));
   }
 }
 
 }  // namespace
 
-std::string render_template(const ChatTemplate& chat_template, const std::vector<PromptMessage>& messages,
+std::string render_template(const ChatTemplate& chat_template,
+                            const std::vector<PromptMessage>& messages,
                             const RenderOptions& options) {
   rapidjson::StringBuffer buffer;
   rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
@@ -200,7 +214,8 @@ std::string render_template(const ChatTemplate& chat_template, const std::vector
   return chat_template.render(std::string_view(buffer.GetString(), buffer.GetSize()));
 }
 
-RenderedPrompt locate_parts(const ChatTemplate& chat_template, const std::vector<PromptMessage>& messages,
+RenderedPrompt locate_parts(const ChatTemplate& chat_template,
+                            const std::vector<PromptMessage>& messages,
                             const RenderOptions& options, std::string text) {
   RenderedPrompt out;
   out.text = std::move(text);
@@ -225,7 +240,8 @@ RenderedPrompt locate_parts(const ChatTemplate& chat_template, const std::vector
   return out;
 }
 
-RenderedPrompt render_plain(const std::vector<PromptMessage>& messages, const RenderOptions& options, bool chatml) {
+RenderedPrompt render_plain(const std::vector<PromptMessage>& messages,
+                            const RenderOptions& options, bool chatml) {
   RenderedPrompt out;
   out.located = true;
   for (const PromptMessage& message : messages) {
@@ -238,7 +254,8 @@ RenderedPrompt render_plain(const std::vector<PromptMessage>& messages, const Re
       const PromptPart& part = message.parts[i];
       const size_t begin = out.text.size();
       out.text += part.text;
-      out.places.push_back({part.fragment, part.parse_special, begin, out.text.size(), out.text.size()});
+      out.places.push_back(
+          {part.fragment, part.parse_special, begin, out.text.size(), out.text.size()});
     }
     out.text += chatml ? "<|im_end|>\n" : "\n";
     if (out.places.size() > first) out.places.back().block_end = out.text.size();

@@ -20,7 +20,8 @@ struct RenderedPrompt {
   };
   std::string text;
   std::vector<Place> places;  ///< in order of the text
-  bool located = false;       ///< false: the template does something else with the texts than copying or trimming them
+  bool located = false;  ///< false: the template does something else with the texts than copying or
+                         ///< trimming them
 };
 
 struct RenderOptions {
@@ -30,15 +31,19 @@ struct RenderOptions {
 };
 
 /// Throws Error(kInvalid) when the template refuses.
-std::string render_template(const ChatTemplate& chat_template, const std::vector<PromptMessage>& messages,
+std::string render_template(const ChatTemplate& chat_template,
+                            const std::vector<PromptMessage>& messages,
                             const RenderOptions& options);
 
-/// Finds the parts in `text`, the rendering of `messages`: renders again with marks in place of the texts, and accepts the
-/// answer only if putting the texts (or their trimmed forms) for the marks gives `text` again.
-RenderedPrompt locate_parts(const ChatTemplate& chat_template, const std::vector<PromptMessage>& messages,
+/// Finds the parts in `text`, the rendering of `messages`: renders again with marks in place of the
+/// texts, and accepts the answer only if putting the texts (or their trimmed forms) for the marks
+/// gives `text` again.
+RenderedPrompt locate_parts(const ChatTemplate& chat_template,
+                            const std::vector<PromptMessage>& messages,
                             const RenderOptions& options, std::string text);
 
 /// Without a template: ChatML, or "role: text" lines.
-RenderedPrompt render_plain(const std::vector<PromptMessage>& messages, const RenderOptions& options, bool chatml);
+RenderedPrompt render_plain(const std::vector<PromptMessage>& messages,
+                            const RenderOptions& options, bool chatml);
 
 }  // namespace spnl::modelkit

@@ -19,11 +19,14 @@ bool is_group(const spnl_fragment& fragment) {
 }
 
 void check_fragment(uint32_t i, const spnl_fragment& fragment) {
-  if (fragment.kind < SPNL_FRAG_MESSAGE || fragment.kind > SPNL_FRAG_INDEPENDENT) refuse(i, "has an unknown kind");
-  if (fragment.role < SPNL_ROLE_NONE || fragment.role > SPNL_ROLE_TOOL) refuse(i, "has an unknown role");
+  if (fragment.kind < SPNL_FRAG_MESSAGE || fragment.kind > SPNL_FRAG_INDEPENDENT)
+    refuse(i, "has an unknown kind");
+  if (fragment.role < SPNL_ROLE_NONE || fragment.role > SPNL_ROLE_TOOL)
+    refuse(i, "has an unknown role");
   if (fragment.n_tokens > 0 && fragment.tokens == nullptr) refuse(i, "counts ids but has none");
   if (fragment.text.len > 0 && fragment.text.data == nullptr) refuse(i, "has a length but no text");
-  if (fragment.mime.len > 0 && fragment.mime.data == nullptr) refuse(i, "has a length but no mime type");
+  if (fragment.mime.len > 0 && fragment.mime.data == nullptr)
+    refuse(i, "has a length but no mime type");
   if (fragment.text.len > SIZE_MAX / 4) refuse(i, "is longer than memory");
 }
 
@@ -40,10 +43,13 @@ void append_parts(PromptMessage& to, PromptMessage&& from) {
 }  // namespace
 
 void validate_prompt(const spnl_prompt& prompt) {
-  if (!SPNL_HAS(spnl_prompt, &prompt, flags)) throw Error(ErrorCode::kInvalid, "prompt: struct_size is too small");
+  if (!SPNL_HAS(spnl_prompt, &prompt, flags))
+    throw Error(ErrorCode::kInvalid, "prompt: struct_size is too small");
   if (prompt.n_fragments == 0) throw Error(ErrorCode::kInvalid, "prompt: it has no fragments");
-  if (prompt.fragments == nullptr) throw Error(ErrorCode::kInvalid, "prompt: it counts fragments but has none");
-  if (prompt.n_fragments > INT32_MAX) throw Error(ErrorCode::kInvalid, "prompt: too many fragments");
+  if (prompt.fragments == nullptr)
+    throw Error(ErrorCode::kInvalid, "prompt: it counts fragments but has none");
+  if (prompt.n_fragments > INT32_MAX)
+    throw Error(ErrorCode::kInvalid, "prompt: too many fragments");
   if (prompt.tools_json.len > 0 && prompt.tools_json.data == nullptr) {
     throw Error(ErrorCode::kInvalid, "prompt: tools_json has a length but no text");
   }
@@ -55,12 +61,16 @@ void validate_prompt(const spnl_prompt& prompt) {
     if (!SPNL_HAS(spnl_fragment, fragment, next_use)) refuse(i, "has too small a struct_size");
     check_fragment(i, *fragment);
     while (!path.empty() && path.back() != fragment->parent) path.pop_back();
-    if (fragment->parent != -1 && path.empty()) refuse(i, "does not follow its parent (fragments go in pre-order)");
-    if (!path.empty() && !is_group(*prompt.fragments[path.back()])) refuse(i, "has a parent that is no group");
+    if (fragment->parent != -1 && path.empty())
+      refuse(i, "does not follow its parent (fragments go in pre-order)");
+    if (!path.empty() && !is_group(*prompt.fragments[path.back()]))
+      refuse(i, "has a parent that is no group");
     path.push_back(static_cast<int32_t>(i));
-    if (fragment->kind == SPNL_FRAG_MESSAGE) (fragment->role == SPNL_ROLE_NONE ? raw : roles) = true;
+    if (fragment->kind == SPNL_FRAG_MESSAGE)
+      (fragment->role == SPNL_ROLE_NONE ? raw : roles) = true;
   }
-  if (raw && roles) throw Error(ErrorCode::kInvalid, "prompt: raw text and messages with roles are mixed");
+  if (raw && roles)
+    throw Error(ErrorCode::kInvalid, "prompt: raw text and messages with roles are mixed");
 }
 
 std::vector<PromptLeaf> prompt_leaves(const spnl_prompt& prompt) {
@@ -68,7 +78,8 @@ std::vector<PromptLeaf> prompt_leaves(const spnl_prompt& prompt) {
   for (uint32_t i = 0; i < prompt.n_fragments; ++i) {
     const spnl_fragment& fragment = *prompt.fragments[i];
     if (fragment.kind == SPNL_FRAG_BLOB) {
-      throw Error(ErrorCode::kUnsupported, "prompt: fragment " + std::to_string(i) + " is a blob (" +
+      throw Error(ErrorCode::kUnsupported, "prompt: fragment " + std::to_string(i) +
+                                               " is a blob (" +
                                                std::string(view_of(fragment.mime).substr(0, 60)) +
                                                "); only text is supported");
     }
@@ -85,13 +96,15 @@ bool prompt_is_raw(const spnl_prompt& prompt) {
   return true;
 }
 
-std::vector<PromptMessage> prompt_messages(const spnl_prompt& prompt, const std::vector<PromptLeaf>& leaves) {
+std::vector<PromptMessage> prompt_messages(const spnl_prompt& prompt,
+                                           const std::vector<PromptLeaf>& leaves) {
   std::vector<PromptMessage> messages;
   for (const PromptLeaf& leaf : leaves) {
     if (leaf.is_tokens) continue;
     const spnl_fragment& fragment = *prompt.fragments[leaf.fragment];
     const bool parse_special = (fragment.flags & SPNL_FRAG_PARSE_SPECIAL) != 0;
-    messages.push_back({fragment.role, {{leaf.fragment, parse_special, to_utf8(view_of(fragment.text))}}});
+    messages.push_back(
+        {fragment.role, {{leaf.fragment, parse_special, to_utf8(view_of(fragment.text))}}});
   }
   return messages;
 }
@@ -107,8 +120,9 @@ std::vector<PromptMessage> join_messages(std::vector<PromptMessage> messages) {
     }
   }
   if (!system.parts.empty()) {
-    auto user = std::find_if(others.begin(), others.end(),
-                             [](const PromptMessage& message) { return message.role == SPNL_ROLE_USER; });
+    auto user = std::find_if(others.begin(), others.end(), [](const PromptMessage& message) {
+      return message.role == SPNL_ROLE_USER;
+    });
     if (user == others.end()) user = others.insert(others.begin(), {SPNL_ROLE_USER, {}});
     append_parts(system, std::move(*user));
     *user = std::move(system);

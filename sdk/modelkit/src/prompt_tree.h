@@ -8,7 +8,8 @@
 
 namespace spnl::modelkit {
 
-/// Text of one fragment inside a message. A message has several parts only after neighbours were joined.
+/// Text of one fragment inside a message. A message has several parts only after neighbours were
+/// joined.
 struct PromptPart {
   uint32_t fragment;
   bool parse_special;
@@ -27,16 +28,18 @@ struct PromptLeaf {
 };
 
 inline std::string_view view_of(spnl_str text) {
-  return text.len == 0 ? std::string_view() : std::string_view(text.data, static_cast<size_t>(text.len));
+  return text.len == 0 ? std::string_view()
+                       : std::string_view(text.data, static_cast<size_t>(text.len));
 }
 
 /// Throws Error(kUnsupported) for blobs. `prompt` has been validated.
 std::vector<PromptLeaf> prompt_leaves(const spnl_prompt& prompt);
 bool prompt_is_raw(const spnl_prompt& prompt);  ///< no fragment has a role
-std::vector<PromptMessage> prompt_messages(const spnl_prompt& prompt, const std::vector<PromptLeaf>& leaves);
+std::vector<PromptMessage> prompt_messages(const spnl_prompt& prompt,
+                                           const std::vector<PromptLeaf>& leaves);
 
-/// What a template that refuses the roles gets: all system text before the first user message's own, then equal neighbours
-/// as one message; texts are joined by a blank line.
+/// What a template that refuses the roles gets: all system text before the first user message's
+/// own, then equal neighbours as one message; texts are joined by a blank line.
 std::vector<PromptMessage> join_messages(std::vector<PromptMessage> messages);
 
 constexpr std::string_view kPartSeparator = "\n\n";

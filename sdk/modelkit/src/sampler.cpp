@@ -16,14 +16,16 @@ void require(bool good, const char* what) {
   if (!good) throw Error(ErrorCode::kInvalid, std::string("sampling: ") + what);
 }
 
-// Lanes keep the loop free of a chain of compares, so it runs at memory speed. A compare with NaN is false: NaN never wins.
+// Lanes keep the loop free of a chain of compares, so it runs at memory speed. A compare with NaN
+// is false: NaN never wins.
 float highest_of(std::span<const float> logits) {
   constexpr size_t kLanes = 16;
   float lanes[kLanes];
   std::fill(lanes, lanes + kLanes, kNever);
   size_t i = 0;
   for (; i + kLanes <= logits.size(); i += kLanes) {
-    for (size_t j = 0; j < kLanes; ++j) lanes[j] = logits[i + j] > lanes[j] ? logits[i + j] : lanes[j];
+    for (size_t j = 0; j < kLanes; ++j)
+      lanes[j] = logits[i + j] > lanes[j] ? logits[i + j] : lanes[j];
   }
   for (; i < logits.size(); ++i) lanes[0] = logits[i] > lanes[0] ? logits[i] : lanes[0];
   return *std::max_element(lanes, lanes + kLanes);
@@ -60,14 +62,16 @@ Sampler::Sampler(const SamplingParams& params) : params_(params) {
   require(params.top_k >= 0, "top_k must be 0 (off) or more");
   require(params.top_p >= 0 && params.top_p <= 1, "top_p must be between 0 and 1");
   require(params.min_p >= 0 && params.min_p <= 1, "min_p must be between 0 and 1");
-  require(finite(params.repeat_penalty) && params.repeat_penalty > 0, "repeat_penalty must be above 0");
+  require(finite(params.repeat_penalty) && params.repeat_penalty > 0,
+          "repeat_penalty must be above 0");
   require(finite(params.presence_penalty), "presence_penalty must be a finite number");
   require(finite(params.frequency_penalty), "frequency_penalty must be a finite number");
 }
 
-std::span<const float> Sampler::penalise(std::span<const float> logits, std::span<const int32_t> history) {
-  const bool active =
-      params_.repeat_penalty != 1 || params_.presence_penalty != 0 || params_.frequency_penalty != 0;
+std::span<const float> Sampler::penalise(std::span<const float> logits,
+                                         std::span<const int32_t> history) {
+  const bool active = params_.repeat_penalty != 1 || params_.presence_penalty != 0 ||
+                      params_.frequency_penalty != 0;
   const auto window = static_cast<size_t>(std::max(params_.penalty_window, 0));
   if (params_.penalty_window >= 0 && history.size() > window) history = history.last(window);
   if (!active || history.empty()) return logits;
@@ -81,13 +85,15 @@ std::span<const float> Sampler::penalise(std::span<const float> logits, std::spa
     while (i < recent_.size() && recent_[i] == id) ++i;
     if (id < 0 || static_cast<size_t>(id) >= logits.size()) continue;
     float& logit = penalised_[static_cast<size_t>(id)];
-    logit = logit > 0 ? logit / params_.repeat_penalty : logit * params_.repeat_penalty;  // Keskar et al. 2019
+    logit = logit > 0 ? logit / params_.repeat_penalty
+                      : logit * params_.repeat_penalty;  // Keskar et al. 2019
     logit -= static_cast<float>(i - first) * params_.frequency_penalty + params_.presence_penalty;
   }
   return penalised_;
 }
 
-// Fills candidates_ with the `count` best, sorted. Nearly all logits fail one compare with the worst one kept.
+// Fills candidates_ with the `count` best, sorted. Nearly all logits fail one compare with the
+// worst one kept.
 void Sampler::collect_best(std::span<const float> logits, size_t count) {
   const size_t room = count * 2 + 64;
   bool full = false;
@@ -108,7 +114,8 @@ void Sampler::collect_best(std::span<const float> logits, size_t count) {
   std::sort(candidates_.begin(), candidates_.end(), better);
 }
 
-// Fills candidates_ with what the filters leave and returns how many; the rest of candidates_ is of no use.
+// Fills candidates_ with what the filters leave and returns how many; the rest of candidates_ is of
+// no use.
 size_t Sampler::select(std::span<const float> logits, float highest) {
   candidates_.clear();
   const double lowest = params_.min_p > 0 ? std::log(static_cast<double>(params_.min_p)) : 0;
@@ -123,10 +130,12 @@ size_t Sampler::select(std::span<const float> logits, float highest) {
     collect_best(logits, static_cast<size_t>(params_.top_k));
     for (const auto& candidate : candidates_) mass += weight(candidate.first, highest, 1);
   } else {
-    // min-p compares with the best token, which top-p keeps, so it can go first; top-p still counts the whole mass.
+    // min-p compares with the best token, which top-p keeps, so it can go first; top-p still counts
+    // the whole mass.
     for (size_t i = 0; i < logits.size(); ++i) {
       if (by_mass) mass += weight(logits[i], highest, 1);
-      if (wanted(logits[i])) candidates_.emplace_back(logits[i] > kNever ? logits[i] : kNever, static_cast<int32_t>(i));
+      if (wanted(logits[i]))
+        candidates_.emplace_back(logits[i] > kNever ? logits[i] : kNever, static_cast<int32_t>(i));
     }
     if (!by_mass) return candidates_.size();
   }
@@ -136,7 +145,8 @@ size_t Sampler::select(std::span<const float> logits, float highest) {
     if (kept == sorted) {  // sort only as far as the mass reaches
       sorted = std::min(candidates_.size(), std::max<size_t>(256, sorted * 4));
       std::partial_sort(candidates_.begin() + static_cast<std::ptrdiff_t>(kept),
-                        candidates_.begin() + static_cast<std::ptrdiff_t>(sorted), candidates_.end(), better);
+                        candidates_.begin() + static_cast<std::ptrdiff_t>(sorted),
+                        candidates_.end(), better);
     }
     if (!wanted(candidates_[kept].first)) break;
     sum += weight(candidates_[kept++].first, highest, 1);
@@ -145,7 +155,8 @@ size_t Sampler::select(std::span<const float> logits, float highest) {
   return kept;
 }
 
-// Uniform in [0, 1), 53 bits, from (seed, sample, number of the token) alone and the same on every machine.
+// Uniform in [0, 1), 53 bits, from (seed, sample, number of the token) alone and the same on every
+// machine.
 double Sampler::draw() const {
   const uint64_t step = 0x9E3779B97F4A7C15u;
   const uint64_t stream = mix(mix(params_.seed + step) + (uint64_t{params_.sample} + 1) * step);

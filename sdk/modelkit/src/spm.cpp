@@ -22,7 +22,8 @@ SpmModel::SpmModel(const Vocabulary& vocabulary) : vocabulary_(vocabulary), word
   byte_tokens_.fill(-1);
   constexpr uint8_t kNeverMerged = Vocabulary::kControl | Vocabulary::kUnknown | Vocabulary::kByte;
   for (int32_t id = 0; id < vocabulary.size(); ++id) {
-    if ((vocabulary.flags(id) & kNeverMerged) == 0 && blank_inside(vocabulary.text(id))) words_apart_ = false;
+    if ((vocabulary.flags(id) & kNeverMerged) == 0 && blank_inside(vocabulary.text(id)))
+      words_apart_ = false;
     const int byte = byte_of_token(vocabulary.text(id));
     if (byte >= 0 && byte_tokens_[byte] < 0 && (vocabulary.flags(id) & Vocabulary::kControl) == 0) {
       byte_tokens_[byte] = id;
@@ -30,8 +31,8 @@ SpmModel::SpmModel(const Vocabulary& vocabulary) : vocabulary_(vocabulary), word
   }
 }
 
-void SpmModel::add_candidate(std::string_view word, const std::vector<Symbol>& symbols, int32_t left,
-                             std::vector<Candidate>& heap) const {
+void SpmModel::add_candidate(std::string_view word, const std::vector<Symbol>& symbols,
+                             int32_t left, std::vector<Candidate>& heap) const {
   const int32_t right = symbols[left].next;
   if (right < 0) return;
   const size_t size = size_t{symbols[left].size} + symbols[right].size;
@@ -42,7 +43,8 @@ void SpmModel::add_candidate(std::string_view word, const std::vector<Symbol>& s
   std::push_heap(heap.begin(), heap.end());
 }
 
-void SpmModel::emit(std::string_view piece, size_t source_begin, size_t source_end, EncodedText& out) const {
+void SpmModel::emit(std::string_view piece, size_t source_begin, size_t source_end,
+                    EncodedText& out) const {
   const int32_t id = vocabulary_.find_plain(piece);
   if (id >= 0) {
     out.ids.push_back(id);
@@ -54,7 +56,8 @@ void SpmModel::emit(std::string_view piece, size_t source_begin, size_t source_e
   });
   if (!bytes_known) {
     const auto unknown = vocabulary_.unknown();
-    // Nothing in the vocabulary can stand for it; "unknown" may be a control token, which plain text must not spell.
+    // Nothing in the vocabulary can stand for it; "unknown" may be a control token, which plain
+    // text must not spell.
     if (!unknown || (vocabulary_.flags(*unknown) & Vocabulary::kControl) != 0) return;
     out.ids.push_back(*unknown);
     out.ends.push_back(source_end);
@@ -62,15 +65,18 @@ void SpmModel::emit(std::string_view piece, size_t source_begin, size_t source_e
   }
   for (size_t i = 0; i < piece.size(); ++i) {
     out.ids.push_back(byte_tokens_[static_cast<unsigned char>(piece[i])]);
-    out.ends.push_back(i + 1 == piece.size() ? source_end : std::min(source_begin + i + 1, source_end));
+    out.ends.push_back(i + 1 == piece.size() ? source_end
+                                             : std::min(source_begin + i + 1, source_end));
   }
 }
 
-void SpmModel::encode_word(std::string_view word, std::vector<Symbol>& symbols, std::vector<Candidate>& heap,
-                           EncodedText& out) const {
-  if (symbols.size() > INT32_MAX) throw Error(ErrorCode::kNoMemory, "tokenizer: text of more than 2^31 characters");
+void SpmModel::encode_word(std::string_view word, std::vector<Symbol>& symbols,
+                           std::vector<Candidate>& heap, EncodedText& out) const {
+  if (symbols.size() > INT32_MAX)
+    throw Error(ErrorCode::kNoMemory, "tokenizer: text of more than 2^31 characters");
   const auto n = static_cast<int32_t>(symbols.size());
-  const size_t source_begin = symbols.front().source_end;  // refined below for the first symbol only
+  const size_t source_begin =
+      symbols.front().source_end;  // refined below for the first symbol only
   heap.clear();
   for (int32_t i = 0; i < n; ++i) {
     symbols[i].previous = i - 1;
@@ -101,7 +107,8 @@ void SpmModel::encode_word(std::string_view word, std::vector<Symbol>& symbols, 
   }
 }
 
-void SpmModel::encode(std::string_view text, size_t begin, size_t end, bool prefix, EncodedText& out) const {
+void SpmModel::encode(std::string_view text, size_t begin, size_t end, bool prefix,
+                      EncodedText& out) const {
   // Words come again and again: remember where in `out` each of the last ones went.
   struct Seen {
     std::string word;
@@ -115,7 +122,8 @@ void SpmModel::encode(std::string_view text, size_t begin, size_t end, bool pref
   const auto flush = [&](size_t at) {
     if (symbols.empty()) return;
     Seen* const seen = cache.empty() ? nullptr : &cache[hash_bytes(word) & (cache.size() - 1)];
-    // The first word may begin with a blank that is not there, so its places say nothing about others.
+    // The first word may begin with a blank that is not there, so its places say nothing about
+    // others.
     const bool shareable = seen != nullptr && base != begin;
     if (shareable && seen->word == word) {
       for (size_t i = 0; i < seen->count; ++i) {

@@ -8,14 +8,16 @@
 
 namespace spnl::modelkit {
 
-/// SentencePiece's BPE as GGUF's "llama" vocabularies mean it: characters are symbols, and of all neighbours whose joined
-/// text is a token those with the highest score merge first, of equal ones the leftmost. What is no token in the end becomes its
-/// bytes. Const after construction: thread-safe.
+/// SentencePiece's BPE as GGUF's "llama" vocabularies mean it: characters are symbols, and of all
+/// neighbours whose joined text is a token those with the highest score merge first, of equal ones
+/// the leftmost. What is no token in the end becomes its bytes. Const after construction:
+/// thread-safe.
 class SpmModel {
  public:
   explicit SpmModel(const Vocabulary& vocabulary);
 
-  /// Appends the ids of text[begin, end) and where each ends. `prefix`: as if a blank stood before it.
+  /// Appends the ids of text[begin, end) and where each ends. `prefix`: as if a blank stood before
+  /// it.
   void encode(std::string_view text, size_t begin, size_t end, bool prefix, EncodedText& out) const;
 
  private:
@@ -33,15 +35,16 @@ class SpmModel {
       return score != other.score ? score < other.score : left > other.left;
     }
   };
-  void encode_word(std::string_view word, std::vector<Symbol>& symbols, std::vector<Candidate>& heap,
-                   EncodedText& out) const;
+  void encode_word(std::string_view word, std::vector<Symbol>& symbols,
+                   std::vector<Candidate>& heap, EncodedText& out) const;
   void add_candidate(std::string_view word, const std::vector<Symbol>& symbols, int32_t left,
                      std::vector<Candidate>& heap) const;
   void emit(std::string_view piece, size_t source_begin, size_t source_end, EncodedText& out) const;
 
   const Vocabulary& vocabulary_;
   std::array<int32_t, 256> byte_tokens_;
-  bool words_apart_;  ///< no token has a blank after another character, so nothing merges across the start of a word
+  bool words_apart_;  ///< no token has a blank after another character, so nothing merges across
+                      ///< the start of a word
 };
 
 }  // namespace spnl::modelkit

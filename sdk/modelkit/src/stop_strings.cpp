@@ -6,7 +6,8 @@ namespace spnl::modelkit {
 namespace {
 
 size_t advance(const std::string& text, const std::vector<size_t>& border, size_t matched, char c) {
-  while (matched > 0 && (matched == text.size() || text[matched] != c)) matched = border[matched - 1];
+  while (matched > 0 && (matched == text.size() || text[matched] != c))
+    matched = border[matched - 1];
   return text[matched] == c ? matched + 1 : 0;
 }
 
@@ -16,7 +17,8 @@ StopStrings::StopStrings(std::vector<std::string> stops) {
   for (std::string& text : stops) {
     if (text.empty()) continue;
     std::vector<size_t> border(text.size(), 0);
-    for (size_t i = 1; i < text.size(); ++i) border[i] = advance(text, border, border[i - 1], text[i]);
+    for (size_t i = 1; i < text.size(); ++i)
+      border[i] = advance(text, border, border[i - 1], text[i]);
     stops_.push_back({std::move(text), std::move(border), 0});
   }
 }

@@ -31,7 +31,8 @@ class TokenizerBase : public Tokenizer {
   explicit TokenizerBase(const TokenizerData& data)
       : vocabulary_(data), specials_(vocabulary_), add_eos_(data.add_eos.value_or(false)) {}
 
-  std::vector<int32_t> encode(std::string_view text, const TokenizeOptions& options) const override {
+  std::vector<int32_t> encode(std::string_view text,
+                              const TokenizeOptions& options) const override {
     return run(text, {}, options).ids;
   }
   EncodedText encode_marked(std::string_view text, std::span<const TextRange> literal,
@@ -41,7 +42,8 @@ class TokenizerBase : public Tokenizer {
 
   std::string piece(int32_t id, bool spell_special) const override {
     if (id < 0 || id >= vocabulary_.size()) {
-      throw Error(ErrorCode::kInvalid, "token id " + std::to_string(id) + " is outside the vocabulary of " +
+      throw Error(ErrorCode::kInvalid, "token id " + std::to_string(id) +
+                                           " is outside the vocabulary of " +
                                            std::to_string(vocabulary_.size()));
     }
     const uint8_t flags = vocabulary_.flags(id);
@@ -65,7 +67,8 @@ class TokenizerBase : public Tokenizer {
       std::string text = piece(id, spell_special);
       if (first && !text.empty()) {
         first = false;
-        if (text[0] == ' ' && (vocabulary_.flags(id) & Vocabulary::kUserDefined) == 0) text.erase(0, 1);
+        if (text[0] == ' ' && (vocabulary_.flags(id) & Vocabulary::kUserDefined) == 0)
+          text.erase(0, 1);
       }
       out += text;
     }
@@ -75,7 +78,9 @@ class TokenizerBase : public Tokenizer {
   int32_t vocab_size() const override { return vocabulary_.size(); }
   std::optional<int32_t> bos() const override { return vocabulary_.bos(); }
   std::optional<int32_t> eos() const override { return vocabulary_.eos(); }
-  const std::vector<int32_t>& end_of_generation() const override { return vocabulary_.end_of_generation(); }
+  const std::vector<int32_t>& end_of_generation() const override {
+    return vocabulary_.end_of_generation();
+  }
   bool is_special(int32_t id) const override {
     return id >= 0 && id < vocabulary_.size() &&
            (vocabulary_.flags(id) & (Vocabulary::kControl | Vocabulary::kUnknown)) != 0;
@@ -92,7 +97,8 @@ class TokenizerBase : public Tokenizer {
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
  private:
-  EncodedText run(std::string_view text, std::span<const TextRange> literal, const TokenizeOptions& options) const {
+  EncodedText run(std::string_view text, std::span<const TextRange> literal,
+                  const TokenizeOptions& options) const {
     EncodedText out;
     out.ids.reserve(text.size() / 3 + 8);
     out.ends.reserve(text.size() / 3 + 8);
@@ -127,7 +133,8 @@ class BpeTokenizer final : public TokenizerBase {
   }
 
  private:
-  void encode_plain(std::string_view text, size_t begin, size_t end, bool, EncodedText& out) const override {
+  void encode_plain(std::string_view text, size_t begin, size_t end, bool,
+                    EncodedText& out) const override {
     model_.encode(text, begin, end, out);
   }
   std::string plain_piece(std::string_view text) const override { return model_.decode(text); }
@@ -138,7 +145,9 @@ class BpeTokenizer final : public TokenizerBase {
 class SpmTokenizer final : public TokenizerBase {
  public:
   explicit SpmTokenizer(const TokenizerData& data)
-      : TokenizerBase(data), model_(vocabulary()), add_space_prefix_(data.add_space_prefix.value_or(true)) {
+      : TokenizerBase(data),
+        model_(vocabulary()),
+        add_space_prefix_(data.add_space_prefix.value_or(true)) {
     set_add_bos(data.add_bos.value_or(true));
   }
 
@@ -175,7 +184,8 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerData& data) {
   }
   if (!data.pre) {
     throw Error(ErrorCode::kUnsupported,
-                "tokenizer.ggml.pre is missing, so where words end is unknown; convert the model again, or write the "
+                "tokenizer.ggml.pre is missing, so where words end is unknown; convert the model "
+                "again, or write the "
                 "key (\"default\" is what old converters meant)");
   }
   return std::make_unique<BpeTokenizer>(data, Pretokenizer(*data.pre));
@@ -184,7 +194,9 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerData& data) {
 std::unique_ptr<Tokenizer> tokenizer_from_gguf(const GgufFile& file) {
   const std::string ggml = "tokenizer.ggml.";
   const auto model = file.get_string(ggml + "model");
-  if (!model) throw Error(ErrorCode::kUnsupported, "tokenizer.ggml.model is missing: the file has no tokenizer");
+  if (!model)
+    throw Error(ErrorCode::kUnsupported,
+                "tokenizer.ggml.model is missing: the file has no tokenizer");
   TokenizerData data;
   data.model = *model;
   if (const auto pre = file.get_string(ggml + "pre")) data.pre = std::string(*pre);

@@ -20,7 +20,8 @@ bool touches(std::span<const TextRange> ranges, size_t& next, size_t begin, size
 
 SpecialMatcher::SpecialMatcher(const Vocabulary& vocabulary) : vocabulary_(vocabulary) {
   std::vector<int32_t> ids;
-  constexpr uint8_t kSpecial = Vocabulary::kControl | Vocabulary::kUserDefined | Vocabulary::kUnknown;
+  constexpr uint8_t kSpecial =
+      Vocabulary::kControl | Vocabulary::kUserDefined | Vocabulary::kUnknown;
   for (int32_t id = 0; id < vocabulary.size(); ++id) {
     if ((vocabulary.flags(id) & kSpecial) != 0 && !vocabulary.text(id).empty()) ids.push_back(id);
   }
@@ -57,8 +58,8 @@ SpecialMatcher::SpecialMatcher(const Vocabulary& vocabulary) : vocabulary_(vocab
 uint32_t SpecialMatcher::child(uint32_t node, unsigned char byte) const {
   const Edge* const first = edges_.data() + nodes_[node].first_edge;
   const Edge* const last = first + nodes_[node].edge_count;
-  const Edge* const found =
-      std::lower_bound(first, last, byte, [](const Edge& edge, unsigned char b) { return edge.byte < b; });
+  const Edge* const found = std::lower_bound(
+      first, last, byte, [](const Edge& edge, unsigned char b) { return edge.byte < b; });
   return found != last && found->byte == byte ? found->node : 0;
 }
 

@@ -8,8 +8,8 @@
 
 namespace spnl::modelkit {
 
-/// Finds control and user-defined tokens spelled in a text: leftmost first, of those the longest, as the models'
-/// own tokenizers do. Const after construction.
+/// Finds control and user-defined tokens spelled in a text: leftmost first, of those the longest,
+/// as the models' own tokenizers do. Const after construction.
 class SpecialMatcher {
  public:
   explicit SpecialMatcher(const Vocabulary& vocabulary);
@@ -18,9 +18,11 @@ class SpecialMatcher {
     size_t begin, end;  ///< bytes of the text
     int32_t token;      ///< -1: plain text
   };
-  /// Cuts `text` into plain stretches and tokens, in order; bytes that a token strips belong to no part. Control tokens count
-  /// when `parse_special`, and only where they touch no range of `literal`; user-defined ones always.
-  std::vector<Part> split(std::string_view text, bool parse_special, std::span<const TextRange> literal) const;
+  /// Cuts `text` into plain stretches and tokens, in order; bytes that a token strips belong to no
+  /// part. Control tokens count when `parse_special`, and only where they touch no range of
+  /// `literal`; user-defined ones always.
+  std::vector<Part> split(std::string_view text, bool parse_special,
+                          std::span<const TextRange> literal) const;
 
  private:
   struct Node {

@@ -12,14 +12,31 @@ namespace {
 
 // Spellings that end an answer in models whose metadata forget to say so.
 constexpr std::string_view kEndSpellings[] = {
-    "<|eot_id|>",        "<|im_end|>",      "<|end|>",         "<|return|>",
-    "<|call|>",          "<|calls|>",       "<|flush|>",       "<end_of_turn>",
-    "<|endoftext|>",     "<|eom_id|>",      "<EOT>",           "_<EOT>",
-    "[EOT]",             "[EOS]",           "<|end_of_text|>", "<end_of_utterance>",
-    "<turn|>",           "<|tool_response>", "[e~[",           "<｜end▁of▁sentence｜>",
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|calls|>",
+    "<|flush|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<turn|>",
+    "<|tool_response>",
+    "[e~[",
+    "<｜end▁of▁sentence｜>",
 };
-// These are also ordinary words, or control tokens of other uses: they count only when the file says "control".
-constexpr std::string_view kEndSpellingsOfControl[] = {"</s>", "<eos>", "<|user|>", "<|observation|>"};
+// These are also ordinary words, or control tokens of other uses: they count only when the file
+// says "control".
+constexpr std::string_view kEndSpellingsOfControl[] = {"</s>", "<eos>", "<|user|>",
+                                                       "<|observation|>"};
 
 bool one_of(std::string_view text, std::span<const std::string_view> list) {
   return std::find(list.begin(), list.end(), text) != list.end();
@@ -27,24 +44,33 @@ bool one_of(std::string_view text, std::span<const std::string_view> list) {
 
 uint8_t flag_of_type(int64_t type) {
   switch (type) {
-    case 1: return Vocabulary::kNormal;
-    case 2: return Vocabulary::kUnknown;
-    case 3: return Vocabulary::kControl;
-    case 4: return Vocabulary::kUserDefined;
-    case 5: return Vocabulary::kUnused;
-    case 6: return Vocabulary::kByte;
-    default: return 0;
+    case 1:
+      return Vocabulary::kNormal;
+    case 2:
+      return Vocabulary::kUnknown;
+    case 3:
+      return Vocabulary::kControl;
+    case 4:
+      return Vocabulary::kUserDefined;
+    case 5:
+      return Vocabulary::kUnused;
+    case 6:
+      return Vocabulary::kByte;
+    default:
+      return 0;
   }
 }
 
 void check_length(const char* key, size_t have, size_t want) {
   if (have == 0 || have == want) return;
-  throw Error(ErrorCode::kCorrupt, std::string("tokenizer.ggml.") + key + " has " + std::to_string(have) +
-                                       " entries for " + std::to_string(want) + " tokens");
+  throw Error(ErrorCode::kCorrupt, std::string("tokenizer.ggml.") + key + " has " +
+                                       std::to_string(have) + " entries for " +
+                                       std::to_string(want) + " tokens");
 }
 
 std::optional<int32_t> id_in(std::optional<uint64_t> id, int32_t size) {
-  if (!id || *id >= static_cast<uint64_t>(size)) return std::nullopt;  // files write 2^32-1 for "none"
+  if (!id || *id >= static_cast<uint64_t>(size))
+    return std::nullopt;  // files write 2^32-1 for "none"
   return static_cast<int32_t>(*id);
 }
 
@@ -103,12 +129,14 @@ Vocabulary::Vocabulary(const TokenizerData& data) {
 void Vocabulary::copy_tokens(const TokenizerData& data) {
   size_t bytes = 0;
   for (const std::string_view token : data.tokens) bytes += token.size();
+  if (bytes > UINT32_MAX)
+    throw Error(ErrorCode::kCorrupt, "tokenizer.ggml.tokens has more than 4 GiB of text");
   arena_.reserve(bytes);
   offsets_.reserve(data.tokens.size() + 1);
   offsets_.push_back(0);
   for (const std::string_view token : data.tokens) {
     arena_ += token;
-    offsets_.push_back(arena_.size());
+    offsets_.push_back(static_cast<uint32_t>(arena_.size()));
     longest_ = std::max(longest_, token.size());
   }
 }
@@ -119,8 +147,8 @@ void Vocabulary::copy_kinds(const TokenizerData& data) {
   scores_.reserve(data.scores.size());
   for (const double score : data.scores) {
     if (std::isnan(score)) {
-      throw Error(ErrorCode::kCorrupt, "tokenizer.ggml.scores: entry " + std::to_string(scores_.size()) +
-                                           " is not a number");
+      throw Error(ErrorCode::kCorrupt, "tokenizer.ggml.scores: entry " +
+                                           std::to_string(scores_.size()) + " is not a number");
     }
     scores_.push_back(static_cast<float>(score));
   }
@@ -128,7 +156,7 @@ void Vocabulary::copy_kinds(const TokenizerData& data) {
 
 void Vocabulary::index() {
   size_t capacity = 16;
-  while (capacity < flags_.size() * 2) capacity *= 2;
+  while (capacity < flags_.size() / 2 * 3) capacity *= 2;
   slots_.assign(capacity, Slot{0, -1});
   for (int32_t id = 0; id < size(); ++id) {
     const std::string_view word = text(id);
@@ -143,8 +171,7 @@ void Vocabulary::index() {
   }
 }
 
-int32_t Vocabulary::find(std::string_view word) const {
-  const uint64_t hash = hash_bytes(word);
+int32_t Vocabulary::find(std::string_view word, uint64_t hash) const {
   const auto tag = static_cast<uint32_t>(hash >> 32);
   const size_t mask = slots_.size() - 1;
   for (size_t i = hash & mask; slots_[i].id >= 0; i = (i + 1) & mask) {
@@ -153,8 +180,8 @@ int32_t Vocabulary::find(std::string_view word) const {
   return -1;
 }
 
-int32_t Vocabulary::find_plain(std::string_view word) const {
-  const int32_t id = find(word);
+int32_t Vocabulary::find_plain(std::string_view word, uint64_t hash) const {
+  const int32_t id = find(word, hash);
   return id >= 0 && (flags_[id] & (kControl | kUnknown | kByte)) != 0 ? -1 : id;
 }
 
@@ -173,9 +200,11 @@ void Vocabulary::find_ends(const TokenizerData& data) {
     const int32_t id = find(spelling);
     if (id >= 0 && (flags_[id] & kControl) != 0) ends.push_back(id);
   }
-  // OpenAI's harmony and Solar close each part of an answer with <|end|> and the answer itself otherwise.
+  // OpenAI's harmony and Solar close each part of an answer with <|end|> and the answer itself
+  // otherwise.
   const auto has = [&](std::string_view spelling) { return find(spelling) >= 0; };
-  if ((has("<|return|>") && has("<|call|>")) || (has("<|flush|>") && (has("<|calls|>") || has("<|call|>")))) {
+  if ((has("<|return|>") && has("<|call|>")) ||
+      (has("<|flush|>") && (has("<|calls|>") || has("<|call|>")))) {
     std::erase(ends, find("<|end|>"));
   }
   std::sort(ends.begin(), ends.end());

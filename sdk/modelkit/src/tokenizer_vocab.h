@@ -10,20 +10,30 @@
 
 namespace spnl::modelkit {
 
-/// The metadata tokenizer.ggml.* of a file, or of a test. Views must live until the tokenizer is built.
+/// The metadata tokenizer.ggml.* of a file, or of a test. Views must live until the tokenizer is
+/// built.
 struct TokenizerData {
   std::string model;  ///< "gpt2" or "llama"
   std::optional<std::string> pre;
   std::span<const std::string_view> tokens;
-  std::span<const double> scores;         ///< empty: all 0
-  std::span<const int64_t> types;         ///< empty: all normal
+  std::span<const double> scores;  ///< empty: all 0
+  std::span<const int64_t> types;  ///< empty: all normal
   std::span<const std::string_view> merges;
   std::optional<uint64_t> bos, eos, eot, eom, unknown;
   std::optional<bool> add_bos, add_eos, add_space_prefix;
-  std::string model_name;  ///< general.name: some models need the blanks after control tokens dropped
+  std::string
+      model_name;  ///< general.name: some models need the blanks after control tokens dropped
 };
 
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerData& data);
+
+/// Mixes well enough for tables that are masked by a power of two.
+uint64_t hash_bytes(std::string_view bytes);
+inline uint64_t hash_mix(uint64_t x) {
+  x ^= x >> 32;
+  x *= 0x9E3779B97F4A7C15u;
+  return x ^ (x >> 29);
+}
 
 /// Tokens with their kinds, found by text. Const after construction.
 class Vocabulary {
@@ -50,9 +60,12 @@ class Vocabulary {
   size_t longest() const { return longest_; }
 
   /// The token with this text, whatever its kind; of equal ones the first. -1: none.
-  int32_t find(std::string_view text) const;
+  int32_t find(std::string_view text) const { return find(text, hash_bytes(text)); }
   /// As find, but only what plain text may become: no control, unknown or byte token.
-  int32_t find_plain(std::string_view text) const;
+  int32_t find_plain(std::string_view text) const { return find_plain(text, hash_bytes(text)); }
+  int32_t find_plain(std::string_view text, uint64_t hash) const;
+  /// Hides the memory's latency when many look-ups follow.
+  void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]); }
 
   std::optional<int32_t> bos() const { return bos_; }
   std::optional<int32_t> eos() const { return eos_; }
@@ -60,6 +73,7 @@ class Vocabulary {
   const std::vector<int32_t>& end_of_generation() const { return end_of_generation_; }
 
  private:
+  int32_t find(std::string_view text, uint64_t hash) const;
   void copy_tokens(const TokenizerData& data);
   void copy_kinds(const TokenizerData& data);
   void index();
@@ -67,7 +81,7 @@ class Vocabulary {
   void apply_model_name(const std::string& name);
 
   std::string arena_;
-  std::vector<uint64_t> offsets_;
+  std::vector<uint32_t> offsets_;
   std::vector<uint8_t> flags_;
   std::vector<float> scores_;
   struct Slot {
@@ -82,13 +96,5 @@ class Vocabulary {
 
 /// Value of a byte token's text, "<0x41>"; -1 when it is none.
 int byte_of_token(std::string_view text);
-
-/// Mixes well enough for tables that are masked by a power of two.
-uint64_t hash_bytes(std::string_view bytes);
-inline uint64_t hash_mix(uint64_t x) {
-  x ^= x >> 32;
-  x *= 0x9E3779B97F4A7C15u;
-  return x ^ (x >> 29);
-}
 
 }  // namespace spnl::modelkit

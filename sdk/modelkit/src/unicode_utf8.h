@@ -7,7 +7,8 @@ namespace spnl::modelkit {
 /// What stands at the beginning of some bytes, after Unicode table 3-7 (well-formed UTF-8).
 struct Utf8Step {
   enum Kind { kCharacter, kIllFormed, kIncomplete } kind;
-  /// Bytes of the character, or of the maximal ill-formed part, or all bytes that begin a longer character.
+  /// Bytes of the character, or of the maximal ill-formed part, or all bytes that begin a longer
+  /// character.
   size_t size;
 };
 

@@ -1,8 +1,7 @@
 #include "spnl/modelkit/prompt.h"
 
-#include <boost/test/unit_test.hpp>
-
 #include <algorithm>
+#include <boost/test/unit_test.hpp>
 #include <deque>
 
 #include "spnl/modelkit/error.h"
@@ -19,7 +18,8 @@ class Prompt {
     prompt_.struct_size = sizeof prompt_;
     prompt_.fragments = nullptr;
   }
-  spnl_fragment& add(int32_t kind, int32_t role, const std::string& text, int32_t parent = -1, uint32_t flags = 0) {
+  spnl_fragment& add(int32_t kind, int32_t role, const std::string& text, int32_t parent = -1,
+                     uint32_t flags = 0) {
     const std::string& kept = texts_.emplace_back(text);
     spnl_fragment& fragment = fragments_.emplace_back();
     fragment = {};
@@ -38,7 +38,9 @@ class Prompt {
     add(SPNL_FRAG_MESSAGE, role, text, parent, flags);
     return *this;
   }
-  Prompt& raw(const std::string& text, uint32_t flags = 0) { return message(SPNL_ROLE_NONE, text, flags); }
+  Prompt& raw(const std::string& text, uint32_t flags = 0) {
+    return message(SPNL_ROLE_NONE, text, flags);
+  }
   Prompt& group(int32_t kind, int32_t parent = -1) {
     add(kind, SPNL_ROLE_NONE, "", parent);
     return *this;
@@ -70,14 +72,17 @@ class Prompt {
   spnl_prompt prompt_ = {};
 };
 
-constexpr int32_t kSystem = SPNL_ROLE_SYSTEM, kUser = SPNL_ROLE_USER, kAssistant = SPNL_ROLE_ASSISTANT;
+constexpr int32_t kSystem = SPNL_ROLE_SYSTEM, kUser = SPNL_ROLE_USER,
+                  kAssistant = SPNL_ROLE_ASSISTANT;
 constexpr uint32_t kParse = SPNL_FRAG_PARSE_SPECIAL;
 
 constexpr char kChatml[] =
-    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + "
+    "'\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 constexpr char kTrimming[] =
-    "{{ bos_token }}{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content | trim + '<|im_end|>' }}"
+    "{{ bos_token }}{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content | trim + "
+    "'<|im_end|>' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>' }}{% endif %}";
 // Refuses system messages and roles that do not alternate, as Gemma's and old Mistral's do.
 constexpr char kStrict[] =
@@ -97,14 +102,17 @@ struct Bench {
     if (source != nullptr) chat_template = std::make_unique<ChatTemplate>(source);
     encoder = std::make_unique<PromptEncoder>(*tokenizer, chat_template.get());
   }
-  std::vector<int32_t> whole(const std::string& text) const { return tokenizer->encode(text, {false, true}); }
+  std::vector<int32_t> whole(const std::string& text) const {
+    return tokenizer->encode(text, {false, true});
+  }
   // Text of the ids of each fragment, from the end of the leaf before.
   std::string up_to(const EncodedPrompt& encoded, size_t fragment) const {
     const auto n = static_cast<std::ptrdiff_t>(encoded.ends[fragment]);
     return tokenizer->decode({encoded.ids.begin(), encoded.ids.begin() + n}, true);
   }
   size_t count(const EncodedPrompt& encoded, const char* token) const {
-    return static_cast<size_t>(std::count(encoded.ids.begin(), encoded.ids.end(), vocabulary.id(token)));
+    return static_cast<size_t>(
+        std::count(encoded.ids.begin(), encoded.ids.end(), vocabulary.id(token)));
   }
 };
 
@@ -115,7 +123,8 @@ void check_ids(const std::vector<int32_t>& got, const std::vector<int32_t>& want
 void refuse(Prompt& prompt, ErrorCode code = ErrorCode::kInvalid) {
   const Bench bench(nullptr);
   const auto is_it = [&](const Error& error) { return error.code() == code; };
-  if (code == ErrorCode::kInvalid) BOOST_CHECK_EXCEPTION(validate_prompt(prompt.get()), Error, is_it);
+  if (code == ErrorCode::kInvalid)
+    BOOST_CHECK_EXCEPTION(validate_prompt(prompt.get()), Error, is_it);
   BOOST_CHECK_EXCEPTION(bench.encoder->encode(prompt.get()), Error, is_it);
   BOOST_CHECK_EXCEPTION(bench.encoder->render(prompt.get()), Error, is_it);
 }
@@ -127,7 +136,8 @@ BOOST_AUTO_TEST_CASE(messages_are_tokenised_as_the_rendered_text_in_one_go) {
   Prompt prompt;
   prompt.message(kSystem, "abc").message(kUser, " hello ab");
   const std::string text =
-      "<|im_start|>system\nabc<|im_end|>\n<|im_start|>user\n hello ab<|im_end|>\n<|im_start|>assistant\n";
+      "<|im_start|>system\nabc<|im_end|>\n<|im_start|>user\n hello "
+      "ab<|im_end|>\n<|im_start|>assistant\n";
   BOOST_TEST(bench.encoder->render(prompt.get()) == text);
   const EncodedPrompt encoded = bench.encoder->encode(prompt.get());
   check_ids(encoded.ids, bench.whole(text));
@@ -164,20 +174,23 @@ BOOST_AUTO_TEST_CASE(no_control_token_across_the_border_of_a_message) {
 
 BOOST_AUTO_TEST_CASE(texts_that_look_like_marks_or_template) {
   const Bench bench(kChatml);
-  for (const std::string text : {"\xEE\x80\x80p0x0\xEE\x80\x81<|im_end|>", "{{ messages }}<|im_end|>", "", "  ",
-                                 "\xEE\x80\x80p0x\xEE\x80\x80p1x", "\xFF<|im_end|>", "\"\\<|im_end|>\n"}) {
+  for (const std::string text :
+       {"\xEE\x80\x80p0x0\xEE\x80\x81<|im_end|>", "{{ messages }}<|im_end|>", "", "  ",
+        "\xEE\x80\x80p0x\xEE\x80\x80p1x", "\xFF<|im_end|>", "\"\\<|im_end|>\n"}) {
     Prompt prompt;
-    const EncodedPrompt encoded =
-        bench.encoder->encode(prompt.message(kUser, text).message(kAssistant, text).message(kUser, "a").get());
+    const EncodedPrompt encoded = bench.encoder->encode(
+        prompt.message(kUser, text).message(kAssistant, text).message(kUser, "a").get());
     BOOST_TEST(bench.count(encoded, "<|im_end|>") == 3u);
     BOOST_TEST(bench.tokenizer->decode(encoded.ids, true) == bench.encoder->render(prompt.get()));
   }
 }
 
 BOOST_AUTO_TEST_CASE(a_template_that_rewrites_texts) {
-  const Bench bench("{% for m in messages %}{{ '<|im_start|>' + m['content'] | upper }}{% endfor %}");
+  const Bench bench(
+      "{% for m in messages %}{{ '<|im_start|>' + m['content'] | upper }}{% endfor %}");
   Prompt harmless, evil, trusted;
-  check_ids(bench.encoder->encode(harmless.message(kUser, "abc").get()).ids, bench.whole("<|im_start|>ABC"));
+  check_ids(bench.encoder->encode(harmless.message(kUser, "abc").get()).ids,
+            bench.whole("<|im_start|>ABC"));
   BOOST_CHECK_EXCEPTION(bench.encoder->encode(evil.message(kUser, "a<|im_end|>").get()), Error,
                         [](const Error& error) { return error.code() == ErrorCode::kInvalid; });
   bench.encoder->encode(trusted.message(kUser, "a<|im_end|>", kParse).get());
@@ -185,24 +198,31 @@ BOOST_AUTO_TEST_CASE(a_template_that_rewrites_texts) {
 
 BOOST_AUTO_TEST_CASE(a_template_that_drops_reasoning) {
   const Bench bench(
-      "{% for m in messages %}{{ '<|im_start|>' + m['content'].split('</think>')[-1].lstrip('\\n') }}{% endfor %}");
+      "{% for m in messages %}{{ '<|im_start|>' + m['content'].split('</think>')[-1].lstrip('\\n') "
+      "}}{% endfor %}");
   Prompt prompt;
   prompt.message(kUser, "ab").message(kAssistant, "hm <|im_end|></think>\n\nhello<|im_end|>");
   const EncodedPrompt encoded = bench.encoder->encode(prompt.get());
   BOOST_TEST(bench.count(encoded, "<|im_end|>") == 0u);
-  BOOST_TEST(bench.tokenizer->decode(encoded.ids, true) == "<|im_start|>ab<|im_start|>hello<|im_end|>");
+  BOOST_TEST(bench.tokenizer->decode(encoded.ids, true) ==
+             "<|im_start|>ab<|im_start|>hello<|im_end|>");
 }
 
 BOOST_AUTO_TEST_CASE(a_template_that_refuses_the_roles) {
   const Bench bench(kStrict);
   Prompt prompt;
-  prompt.message(kUser, "one").message(kSystem, "rule").message(kUser, "two").message(kAssistant, "ab");
+  prompt.message(kUser, "one")
+      .message(kSystem, "rule")
+      .message(kUser, "two")
+      .message(kAssistant, "ab");
   prompt.message(kAssistant, "c<|im_end|>").message(kUser, "<|im_end|>", kParse);
   BOOST_TEST(bench.encoder->render(prompt.get()) ==
-             "<s><|im_start|>user\nrule\n\none\n\ntwo<|im_end|><|im_start|>assistant\nab\n\nc<|im_end|><|im_end|>"
+             "<s><|im_start|>user\nrule\n\none\n\ntwo<|im_end|><|im_start|>assistant\nab\n\nc<|im_"
+             "end|><|im_end|>"
              "<|im_start|>user\n<|im_end|><|im_end|>");
   const EncodedPrompt encoded = bench.encoder->encode(prompt.get());
-  BOOST_TEST(bench.count(encoded, "<|im_end|>") == 4u);  // three of the template, one that was allowed
+  BOOST_TEST(bench.count(encoded, "<|im_end|>") ==
+             4u);  // three of the template, one that was allowed
   BOOST_TEST(bench.up_to(encoded, 2) == "<s><|im_start|>user\nrule\n\none\n\ntwo<|im_end|>");
 
   Prompt only_system, hopeless;
@@ -223,15 +243,16 @@ BOOST_AUTO_TEST_CASE(bos_once) {
   }
   const Bench bench(nullptr, true);
   Prompt raw, spelled, told, ids, quiet;
-  check_ids(bench.encoder->encode(raw.raw("<s>").get()).ids,
-            [&] {
-              auto want = bench.tokenizer->encode("<s>", {false, false});
-              want.insert(want.begin(), bench.vocabulary.id("<s>"));
-              return want;
-            }());
+  check_ids(bench.encoder->encode(raw.raw("<s>").get()).ids, [&] {
+    auto want = bench.tokenizer->encode("<s>", {false, false});
+    want.insert(want.begin(), bench.vocabulary.id("<s>"));
+    return want;
+  }());
   BOOST_TEST(bench.count(bench.encoder->encode(spelled.raw("<s>ab", kParse).get()), "<s>") == 1u);
-  BOOST_TEST(bench.encoder->encode(quiet.raw("ab").flags(SPNL_PROMPT_NO_SPECIAL).get()).ids.size() == 1u);
-  check_ids(bench.encoder->encode(ids.tokens({5, 6}).raw("ab").get()).ids, {5, 6, bench.vocabulary.id("ab")});
+  BOOST_TEST(
+      bench.encoder->encode(quiet.raw("ab").flags(SPNL_PROMPT_NO_SPECIAL).get()).ids.size() == 1u);
+  check_ids(bench.encoder->encode(ids.tokens({5, 6}).raw("ab").get()).ids,
+            {5, 6, bench.vocabulary.id("ab")});
 }
 
 BOOST_AUTO_TEST_CASE(raw_text_is_joined_before_it_is_tokenised) {
@@ -244,15 +265,18 @@ BOOST_AUTO_TEST_CASE(raw_text_is_joined_before_it_is_tokenised) {
   BOOST_TEST(encoded.ends[0] == 0u);  // its only byte belongs to a token that ends later
   BOOST_TEST(encoded.ends[2] + 3 == encoded.ends[3]);
   BOOST_TEST(encoded.ends[4] == encoded.ids.size());
-  BOOST_TEST(bench.encoder->render(prompt.get()) == "ab <|im_end|><|im_end|>" +
-                                                        bench.tokenizer->decode({1, 2, 3}, true) + "hello");
+  BOOST_TEST(bench.encoder->render(prompt.get()) ==
+             "ab <|im_end|><|im_end|>" + bench.tokenizer->decode({1, 2, 3}, true) + "hello");
 }
 
 BOOST_AUTO_TEST_CASE(groups_end_with_their_last_child) {
   const Bench bench(kChatml);
   Prompt prompt;
   prompt.group(SPNL_FRAG_ORDERED).message(kUser, "a", 0, 0).group(SPNL_FRAG_INDEPENDENT, 0);
-  prompt.message(kUser, "b", 0, 2).message(kUser, "c", 0, 2).group(SPNL_FRAG_ORDERED).message(kUser, "d");
+  prompt.message(kUser, "b", 0, 2)
+      .message(kUser, "c", 0, 2)
+      .group(SPNL_FRAG_ORDERED)
+      .message(kUser, "d");
   const EncodedPrompt encoded = bench.encoder->encode(prompt.get());
   const auto& ends = encoded.ends;
   BOOST_REQUIRE_EQUAL(ends.size(), 7u);
@@ -295,7 +319,8 @@ BOOST_AUTO_TEST_CASE(without_a_template) {
 BOOST_AUTO_TEST_CASE(tools_reach_the_template) {
   const Bench bench("{{ tools[0].name if tools else 'none' }}:{{ messages[0].content }}");
   Prompt with, without, bad;
-  BOOST_TEST(bench.encoder->render(with.message(kUser, "a").tools(R"([{"name": "f"}])").get()) == "f:a");
+  BOOST_TEST(bench.encoder->render(with.message(kUser, "a").tools(R"([{"name": "f"}])").get()) ==
+             "f:a");
   BOOST_TEST(bench.encoder->render(without.message(kUser, "a").get()) == "none:a");
   for (const char* json : {"{}", "[", "[]]", "nonsense", "1"}) {
     BOOST_CHECK_THROW(bench.encoder->render(bad.message(kUser, "a").tools(json).get()), Error);
@@ -305,7 +330,10 @@ BOOST_AUTO_TEST_CASE(tools_reach_the_template) {
 BOOST_AUTO_TEST_CASE(hostile_trees) {
   const auto broken = [](auto change, ErrorCode code = ErrorCode::kInvalid) {
     Prompt prompt;
-    prompt.group(SPNL_FRAG_ORDERED).message(kUser, "a", 0, 0).message(kUser, "b", 0, 0).message(kUser, "c");
+    prompt.group(SPNL_FRAG_ORDERED)
+        .message(kUser, "a", 0, 0)
+        .message(kUser, "b", 0, 0)
+        .message(kUser, "c");
     change(prompt);
     refuse(prompt, code);
   };
@@ -322,7 +350,7 @@ BOOST_AUTO_TEST_CASE(hostile_trees) {
   broken([](Prompt& p) { p[0].parent = 0; });
   broken([](Prompt& p) { p[1].parent = 3; });
   broken([](Prompt& p) { p[1].parent = -2; });
-  broken([](Prompt& p) { p[2].parent = 1; });             // a message is no group
+  broken([](Prompt& p) { p[2].parent = 1; });                 // a message is no group
   broken([](Prompt& p) { p.message(kUser, "late", 0, 0); });  // group 0 has ended
   broken([](Prompt& p) { p[1].text = {nullptr, 3}; });
   broken([](Prompt& p) { p[1].mime = {nullptr, 3}; });
@@ -334,7 +362,8 @@ BOOST_AUTO_TEST_CASE(hostile_trees) {
   for (int i = 0; i < 100000; ++i) deep.group(SPNL_FRAG_ORDERED, i - 1);
   deep.message(kUser, "ab", 0, 99999);
   const Bench bench(nullptr);
-  BOOST_TEST(bench.encoder->encode(deep.get()).ends[0] == bench.encoder->encode(deep.get()).ends[100000]);
+  BOOST_TEST(bench.encoder->encode(deep.get()).ends[0] ==
+             bench.encoder->encode(deep.get()).ends[100000]);
 }
 
 BOOST_AUTO_TEST_CASE(megabytes_in_a_message) {

@@ -1,8 +1,7 @@
 #include "spnl/modelkit/sampler.h"
 
-#include <boost/test/unit_test.hpp>
-
 #include <algorithm>
+#include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -31,8 +30,10 @@ std::vector<float> random_logits(size_t n, uint32_t state, float scale = 4) {
 std::map<int32_t, double> reference(std::vector<float> logits, const SamplingParams& p) {
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
-  if (p.top_k > 0 && order.size() > static_cast<size_t>(p.top_k)) order.resize(static_cast<size_t>(p.top_k));
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+  if (p.top_k > 0 && order.size() > static_cast<size_t>(p.top_k))
+    order.resize(static_cast<size_t>(p.top_k));
   const double best = logits[order[0]];
   double mass = 0, sum = 0;
   for (const int32_t id : order) mass += std::exp(logits[id] - best);
@@ -52,12 +53,14 @@ std::map<int32_t, double> reference(std::vector<float> logits, const SamplingPar
   return out;
 }
 
-void check_distribution(const std::vector<float>& logits, SamplingParams params, int draws = 20000) {
+void check_distribution(const std::vector<float>& logits, SamplingParams params,
+                        int draws = 20000) {
   const auto want = reference(logits, params);
   Sampler sampler(params);
   std::map<int32_t, int> seen;
   for (int i = 0; i < draws; ++i) ++seen[sampler.sample(logits, {})];
-  for (const auto& [id, count] : seen) BOOST_REQUIRE_MESSAGE(want.count(id) == 1, "token " << id << " was filtered");
+  for (const auto& [id, count] : seen)
+    BOOST_REQUIRE_MESSAGE(want.count(id) == 1, "token " << id << " was filtered");
   double chi2 = 0;
   int cells = 0;
   for (const auto& [id, probability] : want) {
@@ -66,7 +69,8 @@ void check_distribution(const std::vector<float>& logits, SamplingParams params,
     chi2 += (seen[id] - expected) * (seen[id] - expected) / expected;
     ++cells;
   }
-  // Mean cells - 1, deviation sqrt(2 (cells - 1)): six deviations never happen by chance, and seeds are fixed.
+  // Mean cells - 1, deviation sqrt(2 (cells - 1)): six deviations never happen by chance, and seeds
+  // are fixed.
   BOOST_TEST(chi2 < cells + 6 * std::sqrt(2.0 * cells) + 6);
 }
 
@@ -92,15 +96,18 @@ BOOST_AUTO_TEST_CASE(filters_leave_the_right_distribution) {
   check_distribution(logits, {.temperature = 1, .top_k = 7, .seed = 3});
   check_distribution(logits, {.temperature = 1, .top_p = 0.6f, .seed = 4});
   check_distribution(logits, {.temperature = 1.5f, .min_p = 0.1f, .seed = 5});
-  check_distribution(logits, {.temperature = 0.8f, .top_k = 20, .top_p = 0.9f, .min_p = 0.05f, .seed = 6});
+  check_distribution(logits,
+                     {.temperature = 0.8f, .top_k = 20, .top_p = 0.9f, .min_p = 0.05f, .seed = 6});
   check_distribution(logits, {.temperature = 2, .top_k = 1000, .top_p = 0.95f, .seed = 7});
 }
 
 BOOST_AUTO_TEST_CASE(large_vocabulary_keeps_the_same_set_as_a_full_sort) {
   const auto logits = random_logits(50000, 5, 2);
   for (const SamplingParams& params :
-       {SamplingParams{.temperature = 1, .top_p = 0.02f}, SamplingParams{.temperature = 1, .top_k = 40},
-        SamplingParams{.temperature = 1, .top_k = 3000, .top_p = 0.5f}, SamplingParams{.temperature = 1, .min_p = 0.9f},
+       {SamplingParams{.temperature = 1, .top_p = 0.02f},
+        SamplingParams{.temperature = 1, .top_k = 40},
+        SamplingParams{.temperature = 1, .top_k = 3000, .top_p = 0.5f},
+        SamplingParams{.temperature = 1, .min_p = 0.9f},
         SamplingParams{.temperature = 1, .top_p = 0.3f, .min_p = 0.99f}}) {
     const auto want = reference(logits, params);
     Sampler sampler(params);
@@ -151,16 +158,17 @@ BOOST_AUTO_TEST_CASE(penalties_look_at_recent_tokens) {
   const auto next = [&](SamplingParams params, std::vector<int32_t> history) {
     return Sampler(params).sample(logits, history);
   };
-  BOOST_TEST(next({.repeat_penalty = 2}, {0}) == 1);                       // 4 / 2 < 3
+  BOOST_TEST(next({.repeat_penalty = 2}, {0}) == 1);  // 4 / 2 < 3
   BOOST_TEST(next({.repeat_penalty = 2, .penalty_window = 1}, {0, 2}) == 0);
   BOOST_TEST(next({.repeat_penalty = 2, .penalty_window = -1}, {0, 2}) == 1);
   BOOST_TEST(next({.repeat_penalty = 2, .penalty_window = 0}, {0}) == 0);
   BOOST_TEST(next({.presence_penalty = 1.5f}, {0, 0, 0}) == 1);
   BOOST_TEST(next({.presence_penalty = 0.5f}, {0, 0, 0}) == 0);
-  BOOST_TEST(next({.frequency_penalty = 0.5f}, {0, 0, 0}) == 1);           // 4 - 1.5 < 3
+  BOOST_TEST(next({.frequency_penalty = 0.5f}, {0, 0, 0}) == 1);  // 4 - 1.5 < 3
   BOOST_TEST(next({.frequency_penalty = 0.5f}, {0}) == 0);
   BOOST_TEST(next({.frequency_penalty = -9}, {2}) == 2);
-  BOOST_TEST(next({.repeat_penalty = 1.5f}, {-7, 99, INT32_MAX}) == 0);    // foreign ids change nothing
+  BOOST_TEST(next({.repeat_penalty = 1.5f}, {-7, 99, INT32_MAX}) ==
+             0);  // foreign ids change nothing
   Sampler negative({.repeat_penalty = 4});
   BOOST_TEST(negative.sample(std::vector<float>{-1, -2}, std::vector<int32_t>{0}) == 1);  // -4 < -2
 }
@@ -172,18 +180,21 @@ BOOST_AUTO_TEST_CASE(extreme_logits_never_choose_the_impossible) {
   Sampler tiny({.temperature = 1e-30f});
   for (int i = 0; i < 50; ++i) BOOST_TEST(tiny.sample(std::vector<float>{0, 1, 0.999f}, {}) == 1);
   Sampler hot({.temperature = 3e38f});
-  for (int i = 0; i < 50; ++i) BOOST_TEST(hot.sample(std::vector<float>{0, -kInf, kNan, 5}, {}) % 3 == 0);
+  for (int i = 0; i < 50; ++i)
+    BOOST_TEST(hot.sample(std::vector<float>{0, -kInf, kNan, 5}, {}) % 3 == 0);
   BOOST_TEST(sampler.sample(std::vector<float>{-kInf, -kInf}, {}) == 0);
   BOOST_TEST(sampler.sample(std::vector<float>{1, kInf, kInf}, {}) > 0);
 }
 
 BOOST_AUTO_TEST_CASE(refuses_parameters_out_of_range) {
   for (const SamplingParams& params :
-       {SamplingParams{.temperature = -1}, SamplingParams{.temperature = kNan}, SamplingParams{.temperature = kInf},
-        SamplingParams{.top_k = -1}, SamplingParams{.top_p = 1.5f}, SamplingParams{.top_p = kNan},
-        SamplingParams{.min_p = -0.1f}, SamplingParams{.repeat_penalty = 0}, SamplingParams{.presence_penalty = kNan},
-        SamplingParams{.frequency_penalty = kInf}}) {
-    BOOST_CHECK_EXCEPTION(Sampler{params}, Error, [](const Error& e) { return e.code() == ErrorCode::kInvalid; });
+       {SamplingParams{.temperature = -1}, SamplingParams{.temperature = kNan},
+        SamplingParams{.temperature = kInf}, SamplingParams{.top_k = -1},
+        SamplingParams{.top_p = 1.5f}, SamplingParams{.top_p = kNan},
+        SamplingParams{.min_p = -0.1f}, SamplingParams{.repeat_penalty = 0},
+        SamplingParams{.presence_penalty = kNan}, SamplingParams{.frequency_penalty = kInf}}) {
+    BOOST_CHECK_EXCEPTION(Sampler{params}, Error,
+                          [](const Error& e) { return e.code() == ErrorCode::kInvalid; });
   }
   BOOST_CHECK_THROW(Sampler(SamplingParams{}).sample({}, {}), Error);
 }

@@ -1,7 +1,6 @@
 #include "spnl/modelkit/stop_strings.h"
 
 #include <boost/test/unit_test.hpp>
-
 #include <cstdint>
 
 using spnl::modelkit::StopStrings;
@@ -13,14 +12,18 @@ struct Outcome {
   bool stopped;
   bool operator==(const Outcome&) const = default;
 };
-std::ostream& operator<<(std::ostream& out, const Outcome& o) { return out << '"' << o.text << "\" " << o.stopped; }
+std::ostream& operator<<(std::ostream& out, const Outcome& o) {
+  return out << '"' << o.text << "\" " << o.stopped;
+}
 
-// What the header promises, by trying every end: the first end where a stop is complete, the longest of those.
+// What the header promises, by trying every end: the first end where a stop is complete, the
+// longest of those.
 Outcome reference(const std::vector<std::string>& stops, const std::string& text) {
   for (size_t end = 1; end <= text.size(); ++end) {
     size_t longest = 0;
     for (const std::string& stop : stops) {
-      if (!stop.empty() && stop.size() <= end && text.compare(end - stop.size(), stop.size(), stop) == 0) {
+      if (!stop.empty() && stop.size() <= end &&
+          text.compare(end - stop.size(), stop.size(), stop) == 0) {
         longest = std::max(longest, stop.size());
       }
     }
@@ -68,9 +71,7 @@ BOOST_AUTO_TEST_CASE(nothing_after_the_stop) {
   BOOST_TEST(watcher.finish() == "");
 }
 
-BOOST_AUTO_TEST_CASE(no_stops_at_all) {
-  BOOST_TEST(run({}, {"a", "b"}) == (Outcome{"ab", false}));
-}
+BOOST_AUTO_TEST_CASE(no_stops_at_all) { BOOST_TEST(run({}, {"a", "b"}) == (Outcome{"ab", false})); }
 
 BOOST_AUTO_TEST_CASE(random_texts_over_two_letters) {
   uint32_t state = 3;

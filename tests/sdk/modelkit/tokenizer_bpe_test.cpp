@@ -1,6 +1,5 @@
-#include <boost/test/unit_test.hpp>
-
 #include <algorithm>
+#include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <map>
 
@@ -15,7 +14,9 @@ namespace {
 constexpr TokenizeOptions kPlain{.add_special = false, .parse_special = false};
 constexpr TokenizeOptions kSpecial{.add_special = false, .parse_special = true};
 
-void check(const Ids& got, const Ids& want) { BOOST_TEST(got == want, boost::test_tools::per_element()); }
+void check(const Ids& got, const Ids& want) {
+  BOOST_TEST(got == want, boost::test_tools::per_element());
+}
 
 // Merging as it is defined: again and again the first pair of the lowest rank, on strings.
 Ids reference(const TinyVocabulary& v, const std::string& word) {
@@ -181,7 +182,8 @@ BOOST_AUTO_TEST_CASE(bos_by_key_or_by_recipe) {
 BOOST_AUTO_TEST_CASE(what_ends_an_answer) {
   auto v = tiny_bpe();
   check(v.build()->end_of_generation(), {v.id("</s>"), v.id("<|im_end|>")});
-  const int32_t eot = v.add("stop", 3), text_kind = v.add("<|eot_id|>", 1), observation = v.add("<|observation|>", 1);
+  const int32_t eot = v.add("stop", 3), text_kind = v.add("<|eot_id|>", 1),
+                observation = v.add("<|observation|>", 1);
   v.data.eot = static_cast<uint64_t>(eot);
   const auto t = v.build();
   check(t->end_of_generation(), {v.id("</s>"), v.id("<|im_end|>"), eot, text_kind});
@@ -208,11 +210,18 @@ BOOST_AUTO_TEST_CASE(refuses_what_it_cannot_read) {
   refuse([](auto& v) { v.scores[3] = std::nan(""); }, ErrorCode::kCorrupt);
   refuse([](auto& v) { v.merges.push_back("abc"); }, ErrorCode::kCorrupt);
   refuse([](auto& v) { v.merges.push_back(""); }, ErrorCode::kCorrupt);
-  refuse([](auto& v) { v.tokens.clear(); v.types.clear(); v.scores.clear(); }, ErrorCode::kCorrupt);
+  refuse(
+      [](auto& v) {
+        v.tokens.clear();
+        v.types.clear();
+        v.scores.clear();
+      },
+      ErrorCode::kCorrupt);
   auto v = tiny_bpe();
   const auto t = v.build();
   for (const int32_t id : {-1, t->vocab_size(), INT32_MIN, INT32_MAX}) {
-    BOOST_CHECK_EXCEPTION(t->piece(id, true), Error, [](const Error& e) { return is_code(e, ErrorCode::kInvalid); });
+    BOOST_CHECK_EXCEPTION(t->piece(id, true), Error,
+                          [](const Error& e) { return is_code(e, ErrorCode::kInvalid); });
   }
 }
 
@@ -241,6 +250,7 @@ BOOST_AUTO_TEST_CASE(megabytes_of_one_word) {
   const std::string text(1 << 20, 'a');
   BOOST_TEST(t->encode(text, {}).size() == text.size() / 4);
   std::string pipes;
-  while (pipes.size() < (1 << 20)) pipes += "<|im_start|";  // nearly a special token, again and again
+  while (pipes.size() < (1 << 20))
+    pipes += "<|im_start|";  // nearly a special token, again and again
   BOOST_TEST((t->decode(t->encode(pipes, {}), true) == pipes));
 }

@@ -1,6 +1,5 @@
 // Published ids of real vocabularies: texts in X.gguf.inp, ids in X.gguf.out, one line for each.
 #include <boost/test/unit_test.hpp>
-
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -23,7 +22,8 @@ std::vector<std::string> texts_of(const std::string& all) {
   const std::string separator = "\n__ggml_vocab_test__\n";
   std::vector<std::string> texts;
   size_t at = 0;
-  for (size_t end; (end = all.find(separator, at)) != std::string::npos; at = end + separator.size()) {
+  for (size_t end; (end = all.find(separator, at)) != std::string::npos;
+       at = end + separator.size()) {
     texts.push_back(all.substr(at, end - at));
   }
   return texts;

@@ -11,7 +11,9 @@ namespace {
 constexpr TokenizeOptions kPlain{.add_special = false, .parse_special = false};
 constexpr TokenizeOptions kSpecial{.add_special = false, .parse_special = true};
 
-void check(const Ids& got, const Ids& want) { BOOST_TEST(got == want, boost::test_tools::per_element()); }
+void check(const Ids& got, const Ids& want) {
+  BOOST_TEST(got == want, boost::test_tools::per_element());
+}
 
 TinyVocabulary tiny_spm(bool bytes = true) {
   TinyVocabulary v;
@@ -20,10 +22,11 @@ TinyVocabulary tiny_spm(bool bytes = true) {
   v.add("<s>", 3);
   v.add("</s>", 3);
   const char digits[] = "0123456789ABCDEF";
-  for (int i = 0; bytes && i < 256; ++i) v.add({'<', '0', 'x', digits[i / 16], digits[i % 16], '>'}, 6);
+  for (int i = 0; bytes && i < 256; ++i)
+    v.add({'<', '0', 'x', digits[i / 16], digits[i % 16], '>'}, 6);
   double score = 0;
-  for (const char* text : {"▁h", "el", "lo", "▁hel", "▁hello", "▁▁", "▁▁▁▁", "▁", "h", "e", "l", "o", "a", "ä", "s", ">", "<",
-                           "s>", "0", "x", "4", "1"}) {
+  for (const char* text : {"▁h", "el", "lo", "▁hel", "▁hello", "▁▁", "▁▁▁▁", "▁", "h", "e", "l",
+                           "o",  "a",  "ä",  "s",    ">",      "<",  "s>",   "0", "x", "4", "1"}) {
     v.add(text, 1, score);
     score -= 1;
   }
@@ -31,7 +34,8 @@ TinyVocabulary tiny_spm(bool bytes = true) {
   return v;
 }
 
-// The definition: of all neighbours whose joined text is a token the best score, of equal ones the leftmost.
+// The definition: of all neighbours whose joined text is a token the best score, of equal ones the
+// leftmost.
 Ids reference(const TinyVocabulary& v, const std::string& text) {
   std::vector<std::string> parts;
   for (size_t at = 0; at < text.size();) {
@@ -45,7 +49,9 @@ Ids reference(const TinyVocabulary& v, const std::string& text) {
     size_t place = SIZE_MAX;
     for (size_t i = 0; i + 1 < parts.size(); ++i) {
       const int32_t id = v.id(parts[i] + parts[i + 1]);
-      if (id < 0 || v.types[static_cast<size_t>(id)] != 1 || v.scores[static_cast<size_t>(id)] <= best) continue;
+      if (id < 0 || v.types[static_cast<size_t>(id)] != 1 ||
+          v.scores[static_cast<size_t>(id)] <= best)
+        continue;
       best = v.scores[static_cast<size_t>(id)];
       place = i;
     }
@@ -119,10 +125,12 @@ BOOST_AUTO_TEST_CASE(a_blank_goes_before_text_after_special_tokens) {
 BOOST_AUTO_TEST_CASE(phi3_drops_white_space_after_its_tokens) {
   auto v = tiny_spm();
   const int32_t user = v.add("<|user|>", 3);
-  check(v.build()->encode("<|user|>\n hello", kSpecial), {user, v.id("▁"), v.id("<0x0A>"), v.id("▁hello")});
+  check(v.build()->encode("<|user|>\n hello", kSpecial),
+        {user, v.id("▁"), v.id("<0x0A>"), v.id("▁hello")});
   v.data.model_name = "Phi-3 mini";
   check(v.build()->encode("<|user|>\n hello", kSpecial), {user, v.id("▁hello")});
-  check(v.build()->encode("<s> \n hello", kSpecial), {1, v.id("▁▁"), v.id("<0x0A>"), v.id("▁hello")});
+  check(v.build()->encode("<s> \n hello", kSpecial),
+        {1, v.id("▁▁"), v.id("<0x0A>"), v.id("▁hello")});
   check(v.build()->encode("</s> \n", kSpecial), {2});
 }
 
@@ -152,7 +160,8 @@ BOOST_AUTO_TEST_CASE(ends_are_where_the_texts_end) {
   for (size_t i = 1; i < encoded.ids.size(); ++i) {
     const std::string source = text.substr(at, encoded.ends[i] - at);
     const std::string piece = t->piece(encoded.ids[i], true);
-    BOOST_REQUIRE_MESSAGE(piece == source || piece == " " + source, piece << " for " << source);  // the added blank
+    BOOST_REQUIRE_MESSAGE(piece == source || piece == " " + source,
+                          piece << " for " << source);  // the added blank
     at = encoded.ends[i];
   }
   BOOST_TEST(at == text.size());

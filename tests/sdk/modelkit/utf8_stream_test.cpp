@@ -1,7 +1,6 @@
 #include "spnl/modelkit/utf8_stream.h"
 
 #include <boost/test/unit_test.hpp>
-
 #include <cstdint>
 
 using spnl::modelkit::Utf8Stream;
@@ -68,8 +67,8 @@ BOOST_AUTO_TEST_CASE(whole_characters_pass_and_parts_wait) {
 }
 
 BOOST_AUTO_TEST_CASE(one_replacement_for_each_maximal_part) {
-  BOOST_TEST(all_at_once("\xC0\xAF") == kBad + kBad);                  // overlong
-  BOOST_TEST(all_at_once("\xED\xA0\x80") == kBad + kBad + kBad);       // surrogate
+  BOOST_TEST(all_at_once("\xC0\xAF") == kBad + kBad);             // overlong
+  BOOST_TEST(all_at_once("\xED\xA0\x80") == kBad + kBad + kBad);  // surrogate
   BOOST_TEST(all_at_once("\xF4\x90\x80\x80") == kBad + kBad + kBad + kBad);
   BOOST_TEST(all_at_once("\xF0\x9F\xA6!") == kBad + "!");
   BOOST_TEST(all_at_once("\xE2\x82") == kBad);
@@ -77,8 +76,9 @@ BOOST_AUTO_TEST_CASE(one_replacement_for_each_maximal_part) {
 }
 
 BOOST_AUTO_TEST_CASE(random_bytes_as_the_standard_says_however_cut) {
-  const unsigned char interesting[] = {0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC2, 0xDF,
-                                       0xE0, 0xE2, 0xED, 0xEF, 0xF0, 0xF3, 0xF4, 0xF5, 0xFF};
+  const unsigned char interesting[] = {0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F,
+                                       0xA0, 0xBF, 0xC0, 0xC2, 0xDF, 0xE0, 0xE2,
+                                       0xED, 0xEF, 0xF0, 0xF3, 0xF4, 0xF5, 0xFF};
   uint32_t state = 7;
   for (int round = 0; round < 20000; ++round) {
     std::string bytes;

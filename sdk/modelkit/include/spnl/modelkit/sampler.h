@@ -6,8 +6,8 @@
 
 namespace spnl::modelkit {
 
-/// How to choose the next token. Filters apply in the order penalties, temperature-free top-k, top-p, min-p, then
-/// temperature (as llama.cpp's default chain does).
+/// How to choose the next token. Filters apply in the order penalties, temperature-free top-k,
+/// top-p, min-p, then temperature (as llama.cpp's default chain does).
 struct SamplingParams {
   float temperature = 0;  ///< 0: greedy
   int32_t top_k = 0;      ///< 0: off
@@ -16,7 +16,7 @@ struct SamplingParams {
   float repeat_penalty = 1, presence_penalty = 0, frequency_penalty = 0;
   int32_t penalty_window = 64;  ///< most recent tokens that penalties look at; < 0: all
   uint64_t seed = 0;
-  uint32_t sample = 0;    ///< draws depend on (seed, sample, number of the token) alone
+  uint32_t sample = 0;  ///< draws depend on (seed, sample, number of the token) alone
 };
 
 /// Chooses tokens of one sequence. Not thread-safe; cheap to copy.
@@ -24,8 +24,8 @@ class Sampler {
  public:
   /// Throws Error(kInvalid) for parameters out of range or not finite.
   explicit Sampler(const SamplingParams& params);
-  /// logits [vocab], raw; history: prompt and output so far, for penalties. Ties go to the lowest id. NaN counts as
-  /// -inf. Same arguments and same count of earlier calls: same token.
+  /// logits [vocab], raw; history: prompt and output so far, for penalties. Ties go to the lowest
+  /// id. NaN counts as -inf. Same arguments and same count of earlier calls: same token.
   int32_t sample(std::span<const float> logits, std::span<const int32_t> history);
 
  private:

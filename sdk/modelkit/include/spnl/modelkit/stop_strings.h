@@ -6,9 +6,10 @@
 
 namespace spnl::modelkit {
 
-/// Watches streamed text for stop strings, also across piece borders: text that may be the beginning of one is held
-/// back; from the first match on nothing comes out any more. The first match is the one that is complete first, of several
-/// the longest: what comes out does not depend on how the text was cut. Linear in the text for each stop string.
+/// Watches streamed text for stop strings, also across piece borders: text that may be the
+/// beginning of one is held back; from the first match on nothing comes out any more. The first
+/// match is the one that is complete first, of several the longest: what comes out does not depend
+/// on how the text was cut. Linear in the text for each stop string.
 class StopStrings {
  public:
   explicit StopStrings(std::vector<std::string> stops);  ///< empty strings are ignored
@@ -19,8 +20,9 @@ class StopStrings {
  private:
   struct Stop {
     std::string text;
-    std::vector<size_t> border;  // Knuth-Morris-Pratt: of each prefix, the longest proper prefix that also ends it
-    size_t matched = 0;          // bytes of `text` that the stream ends with
+    std::vector<size_t>
+        border;  // Knuth-Morris-Pratt: of each prefix, the longest proper prefix that also ends it
+    size_t matched = 0;  // bytes of `text` that the stream ends with
   };
   std::vector<Stop> stops_;
   std::string held_;

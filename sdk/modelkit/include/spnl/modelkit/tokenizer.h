@@ -13,7 +13,8 @@ namespace spnl::modelkit {
 
 struct TokenizeOptions {
   bool add_special = true;    ///< bos / eos as the vocabulary's own settings say
-  bool parse_special = true;  ///< control tokens spelled in the text become those tokens; user-defined ones always do
+  bool parse_special = true;  ///< control tokens spelled in the text become those tokens;
+                              ///< user-defined ones always do
 };
 
 /// Bytes [begin, end) of a text.
@@ -21,7 +22,8 @@ struct TextRange {
   uint64_t begin = 0, end = 0;
 };
 
-/// ids, and for each the byte of the text where its own text ends (0 for bos, the text's size for eos).
+/// ids, and for each the byte of the text where its own text ends (0 for bos, the text's size for
+/// eos).
 struct EncodedText {
   std::vector<int32_t> ids;
   std::vector<uint64_t> ends;
@@ -32,27 +34,34 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
   /// Any bytes are accepted; what is no UTF-8 is tokenised by bytes where the vocabulary can.
-  virtual std::vector<int32_t> encode(std::string_view text, const TokenizeOptions& options) const = 0;
-  /// As encode with parse_special, but no control token is taken from text that touches one of the `literal` ranges
-  /// (sorted, disjoint). Plain text is still tokenised across their borders in one go.
+  virtual std::vector<int32_t> encode(std::string_view text,
+                                      const TokenizeOptions& options) const = 0;
+  /// As encode with parse_special, but no control token is taken from text that touches one of the
+  /// `literal` ranges (sorted, disjoint). Plain text is still tokenised across their borders in one
+  /// go.
   virtual EncodedText encode_marked(std::string_view text, std::span<const TextRange> literal,
                                     bool add_special) const = 0;
-  /// Bytes of one token as they appear in running text (may be part of a character). Control tokens give their
-  /// spelling when `spell_special`, else nothing. Throws Error(kInvalid) for an id outside the vocabulary.
+  /// Bytes of one token as they appear in running text (may be part of a character). Control tokens
+  /// give their spelling when `spell_special`, else nothing. Throws Error(kInvalid) for an id
+  /// outside the vocabulary.
   virtual std::string piece(int32_t id, bool spell_special) const = 0;
-  /// Text of a whole sequence; differs from joined pieces where the vocabulary drops a leading space.
+  /// Text of a whole sequence; differs from joined pieces where the vocabulary drops a leading
+  /// space.
   virtual std::string decode(const std::vector<int32_t>& ids, bool spell_special) const = 0;
 
   virtual int32_t vocab_size() const = 0;
   virtual std::optional<int32_t> bos() const = 0;
   virtual std::optional<int32_t> eos() const = 0;
-  virtual const std::vector<int32_t>& end_of_generation() const = 0;  ///< sorted; ids that end an answer
-  virtual bool is_special(int32_t id) const = 0;  ///< control token: never part of the answer's text
+  virtual const std::vector<int32_t>& end_of_generation()
+      const = 0;  ///< sorted; ids that end an answer
+  virtual bool is_special(
+      int32_t id) const = 0;  ///< control token: never part of the answer's text
   virtual bool adds_bos() const = 0;
 };
 
-/// From the metadata of a GGUF (tokenizer.ggml.*): byte-level BPE ("gpt2") and SentencePiece-style ("llama").
-/// Throws Error(kUnsupported) for other models or an unknown `pre`, kCorrupt for contradictory lists.
+/// From the metadata of a GGUF (tokenizer.ggml.*): byte-level BPE ("gpt2") and SentencePiece-style
+/// ("llama"). Throws Error(kUnsupported) for other models or an unknown `pre`, kCorrupt for
+/// contradictory lists.
 std::unique_ptr<Tokenizer> tokenizer_from_gguf(const GgufFile& file);
 
 }  // namespace spnl::modelkit
