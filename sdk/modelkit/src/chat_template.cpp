@@ -42,7 +42,7 @@ ChatTemplate::~ChatTemplate() = default;
 ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 
-std::string ChatTemplate::render(std::string_view json_object) const {
+std::string ChatTemplate::render(std::string_view json_object, std::optional<int64_t> now) const {
   std::shared_ptr<jinja::Dict> input;
   try {
     input = jinja::parse_input(json_object);
@@ -50,7 +50,7 @@ std::string ChatTemplate::render(std::string_view json_object) const {
     throw Error(f.code, "chat template: " + one_line(f.message));
   }
   jinja::BudgetScope budget(jinja::kMaxSteps);
-  jinja::Runtime runtime(impl_->tree, *input);
+  jinja::Runtime runtime(impl_->tree, *input, now);
   try {
     return runtime.render();
   } catch (const jinja::Failure& f) {

@@ -1,5 +1,6 @@
 // Equality, ordering and dictionary order of values, as Python 3 defines them.
 #include <cmath>
+#include <cstdio>
 
 #include "jinja/budget.h"
 #include "jinja/value.h"
@@ -17,6 +18,23 @@ int compare_numbers(const Value& a, const Value& b) {
     if (nx != ny) return nx ? -1 : 1;
     int order = x.size() != y.size() ? (x.size() < y.size() ? -1 : 1) : (x < y ? -1 : x > y);
     return nx ? -order : order;
+  }
+  if (a.is(Kind::kBigInt) && b.is(Kind::kFloat)) {
+    // No double past 2^63 has digits after the point, so its exact decimal form can be compared.
+    double d = b.as_float();
+    if (std::isnan(d)) return 2;
+    if (std::fabs(d) < 9223372036854775808.0 || std::isinf(d)) {
+      bool below = std::isinf(d) ? d > 0 : a.as<BigInt>().digits[0] == '-';
+      return below ? -1 : 1;
+    }
+    char text[400];
+    auto whole = std::make_shared<BigInt>();
+    whole->digits.assign(text, static_cast<size_t>(std::snprintf(text, sizeof text, "%.0f", d)));
+    return compare_numbers(a, Value(Kind::kBigInt, std::move(whole)));
+  }
+  if (a.is(Kind::kFloat) && b.is(Kind::kBigInt)) {
+    int c = compare_numbers(b, a);
+    return c == 2 ? 2 : -c;
   }
   if (a.is(Kind::kBigInt) && b.is_int()) return a.as<BigInt>().digits[0] == '-' ? -1 : 1;
   if (a.is_int() && b.is(Kind::kBigInt)) return -compare_numbers(b, a);

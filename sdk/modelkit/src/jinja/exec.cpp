@@ -7,8 +7,9 @@
 
 namespace spnl::modelkit::jinja {
 
-Runtime::Runtime(const Template& tmpl, const Dict& input)
+Runtime::Runtime(const Template& tmpl, const Dict& input, std::optional<int64_t> now)
     : tmpl_(tmpl),
+      now_(now),
       globals_(tmpl.names.size()),
       known_(tmpl.names.size()),
       root_(std::make_shared<Scope>()) {

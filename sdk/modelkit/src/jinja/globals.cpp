@@ -78,13 +78,14 @@ Value raise(Runtime&, Args& args) {
   fail(to_text(b[0]).substr(0, 2000));
 }
 
-Value now(Runtime&, Args& args) {
+Value now(Runtime& rt, Args& args) {
   Bound b("strftime_now", args, {"fmt"}, 1);
   const std::string& format = b.text(0);
   if (format.empty()) return Value("");
-  std::time_t t = std::time(nullptr);
+  std::time_t t = rt.now() ? static_cast<std::time_t>(*rt.now()) : std::time(nullptr);
   std::tm local{};
-  localtime_r(&t, &local);
+  if (!(rt.now() ? gmtime_r(&t, &local) : localtime_r(&t, &local)))
+    fail("the clock is out of range");
   if (format.size() > 4096) fail("date format is too long");
   std::string out(format.size() * 64 + 64, '\0');
   out.resize(std::strftime(out.data(), out.size(), format.c_str(), &local));

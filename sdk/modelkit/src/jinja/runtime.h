@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,7 +58,7 @@ enum class Flow : uint8_t { kNext, kBreak, kContinue };
 class Runtime {
  public:
   /// `input` are the variables of the rendering. The template must outlive the runtime.
-  Runtime(const Template& tmpl, const Dict& input);
+  Runtime(const Template& tmpl, const Dict& input, std::optional<int64_t> now = std::nullopt);
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
@@ -78,6 +79,7 @@ class Runtime {
 
   void keep(std::shared_ptr<Namespace> ns);
   uint32_t line() const { return line_; }
+  std::optional<int64_t> now() const { return now_; }
 
  private:
   struct Depth {
@@ -121,6 +123,7 @@ class Runtime {
   ScopePtr child(const ScopePtr& scope) const;
 
   const Template& tmpl_;
+  std::optional<int64_t> now_;
   std::vector<Value> globals_;  ///< by NameId: input variables and built-in functions
   std::vector<bool> known_;
   ScopePtr root_;

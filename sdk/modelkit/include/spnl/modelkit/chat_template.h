@@ -1,5 +1,7 @@
 #pragma once
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,7 +22,9 @@ class ChatTemplate {
   /// add_generation_prompt, ...). Object member order is kept. Throws Error(kInvalid) when the JSON is bad
   /// or the template refuses (raise_exception, an undefined's attribute, a type error), and
   /// Error(kNoMemory) when output, recursion or steps exceed fixed bounds (hostile templates).
-  std::string render(std::string_view json_object) const;
+  /// `now` (seconds since 1970, shown in UTC) is what strftime_now() tells, so that renderings can be
+  /// reproduced; without it the local time of the call.
+  std::string render(std::string_view json_object, std::optional<int64_t> now = std::nullopt) const;
 
  private:
   struct Impl;
