@@ -11,7 +11,7 @@
 namespace spnl::reader {
 namespace {
 
-constexpr size_t kMostBytes = size_t{1} << 30;
+constexpr size_t kMostBytes = size_t{1} << 29;
 constexpr size_t kStepBytes = 128;  // what one step costs, so that loops over nothing end too
 
 Value build_option(Interpreter& interpreter, Call& call) {
@@ -201,7 +201,7 @@ const Value* Interpreter::lookup(uint32_t scope, std::string_view name) const {
 
 void Interpreter::charge(size_t bytes, SourcePosition position) {
   charged_ += bytes;
-  if (charged_ > kMostBytes) source_.refuse(position, "the query grows beyond 1 GiB while it is read");
+  if (charged_ > kMostBytes) source_.refuse(position, "the query grows beyond 512 MiB while it is read");
 }
 
 std::vector<uint32_t> Interpreter::arguments(const Call& call) const {
