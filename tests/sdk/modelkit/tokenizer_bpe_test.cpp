@@ -71,6 +71,18 @@ BOOST_AUTO_TEST_CASE(short_and_long_words_merge_as_defined) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(candidates_that_a_better_merge_overtook_do_nothing) {
+  TinyVocabulary v;
+  v.data.model = "gpt2";
+  v.data.pre = "gpt-2";
+  for (const char* token : {"a", "b", "c", "bc", "abc", "ab"}) v.add(token);
+  v.merges = {"b c", "a bc", "a b"};
+  const auto t = v.build();
+  std::string word;
+  for (int i = 0; i < 40; ++i) word += "abcb";
+  BOOST_REQUIRE(t->encode(word, kPlain) == reference(v, word));
+}
+
 BOOST_AUTO_TEST_CASE(a_merge_may_pass_through_text_that_is_no_token) {
   auto v = tiny_bpe();
   v.merges.push_back("x y");  // "xy" is no token
