@@ -53,9 +53,8 @@ struct KernelTable {
   int lanes;
   /// [storage]; does args.count rows, any 1..kMaxTokens.
   void (*matmul[kStorages])(const MatmulArgs& args);
-  /// Row `row` of a tile of `width` rows, from group `first` on.
-  void (*quantize)(const float* x, int64_t first, int64_t groups, uint8_t* tile, int width,
-                   int row);
+  /// Row `row` of a tile of `width` rows.
+  void (*quantize)(const float* x, int64_t groups, uint8_t* tile, int width, int row);
 
   void (*rms_norm)(const float* x, const float* weight, float eps, float weight_offset, int64_t n,
                    float* y);

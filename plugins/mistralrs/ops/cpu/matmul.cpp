@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 
 #include "ops/cpu/packed_matrix_impl.h"
 
@@ -31,6 +30,10 @@ struct Tiling {
   explicit Tiling(int64_t rows) : m(rows), tiles((rows + kMaxTokens - 1) / kMaxTokens) {}
   int64_t first(int64_t tile) const { return tile * (m / tiles) + std::min(tile, m % tiles); }
   int width(int64_t tile) const { return static_cast<int>(first(tile + 1) - first(tile)); }
+  int64_t tile_of(int64_t row) const {
+    const int64_t width = m / tiles, wide = m % tiles;  // the first `wide` tiles have one row more
+    return row < wide * (width + 1) ? row / (width + 1) : wide + (row - wide * (width + 1)) / width;
+  }
   int64_t m, tiles;
 };
 
@@ -40,42 +43,44 @@ struct Activations {
   const uint8_t* floats = nullptr;
 };
 
-/// Hands tiles out to the team; few rows are not worth waking it for.
+/// work(first row of the tile, its width, row in it) for all rows; few are not worth waking the
+/// team.
 template <class Do>
-void for_each_tile(ThreadTeam& team, const Tiling& tiling, int64_t cols, const Do& work) {
-  constexpr int64_t kWorthSharing = 8192;
-  if (tiling.tiles == 1 || tiling.m * cols < kWorthSharing) {
-    for (int64_t t = 0; t < tiling.tiles; ++t) work(t);
+void for_each_row(ThreadTeam& team, const Tiling& tiling, int64_t cols, const Do& work) {
+  // Rows of one tile share cache lines: threads get whole tiles where there are several.
+  const int64_t worth_sharing = tiling.tiles > 1 ? 8192 : 65536;
+  const int64_t chunk = tiling.tiles > 1 ? kMaxTokens : 4;
+  const auto do_row = [&](int64_t row) {
+    const int64_t tile = tiling.tile_of(row), first = tiling.first(tile);
+    work(first, tiling.width(tile), static_cast<int>(row - first));
+  };
+  if (tiling.m <= chunk || tiling.m * cols < worth_sharing) {
+    for (int64_t row = 0; row < tiling.m; ++row) do_row(row);
     return;
   }
   std::atomic<int64_t> next{0};
   team.run([&](int) {
-    for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tiling.tiles;) work(t);
+    for (int64_t row; (row = next.fetch_add(chunk, std::memory_order_relaxed)) < tiling.m;) {
+      for (int64_t r = row; r < std::min(row + chunk, tiling.m); ++r) do_row(r);
+    }
   });
 }
 
 void quantise(ThreadTeam& team, const KernelTable& table, const Tiling& tiling, const float* x,
               int64_t ldx, int64_t cols, uint8_t* out) {
   const int64_t groups = cols / kGroup;
-  for_each_tile(team, tiling, cols, [&](int64_t t) {
-    const int64_t first = tiling.first(t);
-    const int width = tiling.width(t);
+  for_each_row(team, tiling, cols, [&](int64_t first, int width, int row) {
     uint8_t* tile = out + first * groups * kActGroupBytes;
-    for (int r = 0; r < width; ++r)
-      table.quantize(x + (first + r) * ldx, 0, groups, tile, width, r);
+    table.quantize(x + (first + row) * ldx, groups, tile, width, row);
   });
 }
 
 void interleave(ThreadTeam& team, const Tiling& tiling, const float* x, int64_t ldx, int64_t cols,
                 float* out) {
-  for_each_tile(team, tiling, cols, [&](int64_t t) {
-    const int64_t first = tiling.first(t);
-    const int width = tiling.width(t);
-    float* tile = out + first * cols;
-    for (int r = 0; r < width; ++r) {
-      const float* row = x + (first + r) * ldx;
-      for (int64_t k = 0; k < cols; ++k) tile[k * width + r] = row[k];
-    }
+  for_each_row(team, tiling, cols, [&](int64_t first, int width, int row) {
+    float* tile = out + first * cols + row;
+    const float* from = x + (first + row) * ldx;
+    for (int64_t k = 0; k < cols; ++k) tile[k * width] = from[k];
   });
 }
 

@@ -5,37 +5,65 @@
 // after V. One lane is one output row; the sum over columns runs in file order, group by group,
 // whatever the number of tokens, so that a token's result does not depend on its tile.
 
+/// Eight vectors of unsigned quants, four columns each.
 template <int Bits>
-inline void load_weights(const uint8_t* low, V::B* w) {
+inline void load_quants(const uint8_t* low, V::B* w) {
   constexpr int kVector = 4 * V::kLanes;
   if constexpr (Bits == 8) {
-    for (int j = 0; j < 8; ++j) w[j] = V::prepare8(V::load_bytes(low + kVector * j));
-    return;
+    for (int j = 0; j < 8; ++j) w[j] = V::load_bytes(low + kVector * j);
+  } else if constexpr (Bits >= 4) {
+    for (int j = 0; j < 4; ++j) {
+      const V::B pair = V::load_bytes(low + kVector * j);
+      w[j] = V::low_nibbles(pair);
+      w[j + 4] = V::high_nibbles(pair);
+    }
+  } else {
+    for (int p = 0; p < 2; ++p) {
+      const V::B fields = V::load_bytes(low + kVector * p);
+      w[4 * p + 0] = V::template two_bits<0>(fields);
+      w[4 * p + 1] = V::template two_bits<1>(fields);
+      w[4 * p + 2] = V::template two_bits<2>(fields);
+      w[4 * p + 3] = V::template two_bits<3>(fields);
+    }
   }
-  for (int j = 0; j < 4; ++j) {
-    const V::B pair = V::load_bytes(low + kVector * j);
-    w[j] = V::low_nibbles(pair);
-    w[j + 4] = V::high_nibbles(pair);
-  }
-  const uint8_t* high = low + 4 * kVector;
-  if constexpr (Bits == 5) {
-    const V::B bits = V::load_bytes(high);
-    w[0] = V::add_bit<0>(w[0], bits);
-    w[1] = V::add_bit<1>(w[1], bits);
-    w[2] = V::add_bit<2>(w[2], bits);
-    w[3] = V::add_bit<3>(w[3], bits);
-    w[4] = V::add_bit<4>(w[4], bits);
-    w[5] = V::add_bit<5>(w[5], bits);
-    w[6] = V::add_bit<6>(w[6], bits);
-    w[7] = V::add_bit<7>(w[7], bits);
-  } else if constexpr (Bits == 6) {
+}
+
+/// w |= the one bit a column of `high` << To.
+template <int To>
+inline void add_one_bit(const uint8_t* high, V::B* w) {
+  const V::B bits = V::load_bytes(high);
+  w[0] = V::template add_bit<0, To>(w[0], bits);
+  w[1] = V::template add_bit<1, To>(w[1], bits);
+  w[2] = V::template add_bit<2, To>(w[2], bits);
+  w[3] = V::template add_bit<3, To>(w[3], bits);
+  w[4] = V::template add_bit<4, To>(w[4], bits);
+  w[5] = V::template add_bit<5, To>(w[5], bits);
+  w[6] = V::template add_bit<6, To>(w[6], bits);
+  w[7] = V::template add_bit<7, To>(w[7], bits);
+}
+
+template <Storage S>
+inline void load_weights(const uint8_t* low, V::B* w) {
+  constexpr int kBits = quant_bits(S), kVector = 4 * V::kLanes;
+  const uint8_t* high = low + low_bytes(S, V::kLanes);
+  load_quants<kBits>(low, w);
+  if constexpr (kBits == 3) add_one_bit<2>(high, w);
+  if constexpr (kBits == 5) add_one_bit<4>(high, w);
+  if constexpr (kBits == 6) {
     for (int p = 0; p < 2; ++p) {
       const V::B bits = V::load_bytes(high + kVector * p);
-      w[4 * p + 0] = V::add_two_bits<0>(w[4 * p + 0], bits);
-      w[4 * p + 1] = V::add_two_bits<1>(w[4 * p + 1], bits);
-      w[4 * p + 2] = V::add_two_bits<2>(w[4 * p + 2], bits);
-      w[4 * p + 3] = V::add_two_bits<3>(w[4 * p + 3], bits);
+      w[4 * p + 0] = V::template add_two_bits<0>(w[4 * p + 0], bits);
+      w[4 * p + 1] = V::template add_two_bits<1>(w[4 * p + 1], bits);
+      w[4 * p + 2] = V::template add_two_bits<2>(w[4 * p + 2], bits);
+      w[4 * p + 3] = V::template add_two_bits<3>(w[4 * p + 3], bits);
     }
+  }
+  if constexpr (is_table(S)) {
+    const int8_t* values = S == Storage::kFp4 ? kFp4Values : kIq4Values;
+    for (int j = 0; j < 8; ++j) w[j] = V::look_up(values, w[j]);
+  }
+  if constexpr (kBits == 8 || is_table(S)) {
+    for (int j = 0; j < 8; ++j) w[j] = V::prepare8(w[j]);
   }
 }
 
@@ -59,39 +87,72 @@ struct ActGroup {
   int width_;
 };
 
+/// How many tokens' sums are made side by side.
+template <int T>
+constexpr int tokens_together() {
+  constexpr int kMost = V::kDotsTogether;
+  return T % kMost == 0 ? kMost : T < kMost ? T : T % 2 == 0 ? 2 : 1;
+}
+
+/// One group of one panel times T tokens, where 16 columns share a scale.
+template <Storage S, int T>
+inline void half_scale_product(const uint8_t* group, V::F d, V::F dmin, const ActGroup& x,
+                               V::F* acc) {
+  constexpr int kBits = quant_bits(S), kOffset = quant_offset(S), kTogether = tokens_together<T>();
+  V::B w[8];
+  load_weights<S>(group + scale_bytes(S, V::kLanes), w);
+  V::F d0, d1, m0 = V::zero(), m1 = V::zero();
+  if constexpr (has_min(S)) {
+    d0 = V::mul(d, V::load_low_nibbles(group));
+    d1 = V::mul(d, V::load_low_nibbles(group + V::kLanes));
+    m0 = V::mul(dmin, V::load_high_nibbles(group));
+    m1 = V::mul(dmin, V::load_high_nibbles(group + V::kLanes));
+  } else {
+    d0 = V::mul(d, V::load_s8(group));
+    d1 = V::mul(d, V::load_s8(group + V::kLanes));
+  }
+  SPNL_UNROLL
+  for (int t = 0; t < T; t += kTogether) {
+    V::I a[kTogether], b[kTogether];
+    V::template dots<kBits, 4, kOffset, kTogether>(w, x.q + kGroup * t, x.half(0) + t, a);
+    V::template dots<kBits, 4, kOffset, kTogether>(w + 4, x.q + kGroup * t + 16, x.half(1) + t, b);
+    SPNL_UNROLL
+    for (int i = 0; i < kTogether; ++i) {
+      V::F sum = V::fma(V::to_float(b[i]), d1, V::mul(V::to_float(a[i]), d0));
+      if constexpr (has_min(S)) {
+        sum = V::fma(m0, V::set1(static_cast<float>(x.half(0)[t + i])), sum);
+        sum = V::fma(m1, V::set1(static_cast<float>(x.half(1)[t + i])), sum);
+      }
+      acc[t + i] = V::fma(sum, V::set1(x.d[t + i]), acc[t + i]);
+    }
+  }
+}
+
+/// Scale and minimum of a group of 32 columns; a minimum is added.
+template <Storage S>
+inline void load_scales(const uint8_t* group, V::F d, V::F dmin, V::F& scale, V::F& min) {
+  if constexpr (S == Storage::kTableK) {
+    scale = V::mul(d, V::load_s8(group));
+  } else if constexpr (is_k(S)) {
+    scale = V::mul(d, V::load_u8(group));
+    min = V::sub(V::zero(), V::mul(dmin, V::load_u8(group + V::kLanes)));
+  } else if constexpr (S == Storage::kFp4) {
+    scale = V::load_bf16(group);
+  } else {
+    scale = V::load_half(group);
+    if constexpr (has_min(S)) min = V::load_half(group + 2 * V::kLanes);
+  }
+}
+
 /// One group of one panel times T tokens.
 template <Storage S, int T>
 inline void group_product(const uint8_t* group, V::F d, V::F dmin, const ActGroup& x, V::F* acc) {
-  constexpr int kBits = quant_bits(S);
-  constexpr int kMost = V::kDotsTogether;
-  constexpr int kTogether = T % kMost == 0 ? kMost : T < kMost ? T : T % 2 == 0 ? 2 : 1;
+  constexpr int kBits = is_table(S) ? 8 : quant_bits(S);
+  constexpr int kOffset = quant_offset(S), kTogether = tokens_together<T>();
   V::B w[8];
-  load_weights<kBits>(group + scale_bytes(S, V::kLanes), w);
-  if constexpr (S == Storage::kQ6K) {
-    const V::F d0 = V::mul(d, V::load_s8(group)), d1 = V::mul(d, V::load_s8(group + V::kLanes));
-    SPNL_UNROLL
-    for (int t = 0; t < T; t += kTogether) {
-      V::I a[kTogether], b[kTogether];
-      V::template dots<kBits, 4, 32, kTogether>(w, x.q + kGroup * t, x.half(0) + t, a);
-      V::template dots<kBits, 4, 32, kTogether>(w + 4, x.q + kGroup * t + 16, x.half(1) + t, b);
-      SPNL_UNROLL
-      for (int i = 0; i < kTogether; ++i) {
-        const V::F sum = V::fma(V::to_float(b[i]), d1, V::mul(V::to_float(a[i]), d0));
-        acc[t + i] = V::fma(sum, V::set1(x.d[t + i]), acc[t + i]);
-      }
-    }
-    return;
-  }
-  constexpr bool kSymmetric = S == Storage::kQ4Sym || S == Storage::kQ5Sym || S == Storage::kQ8;
-  constexpr int kOffset = kSymmetric ? 1 << (kBits - 1) : 0;
+  load_weights<S>(group + scale_bytes(S, V::kLanes), w);
   V::F scale, min = V::zero();
-  if constexpr (is_k(S)) {
-    scale = V::mul(d, V::load_u8(group));
-    min = V::mul(dmin, V::load_u8(group + V::kLanes));
-  } else {
-    scale = V::load_half(group);
-    if constexpr (!kSymmetric) min = V::load_half(group + 2 * V::kLanes);
-  }
+  load_scales<S>(group, d, dmin, scale, min);
   SPNL_UNROLL
   for (int t = 0; t < T; t += kTogether) {
     V::I sums[kTogether];
@@ -100,11 +161,7 @@ inline void group_product(const uint8_t* group, V::F d, V::F dmin, const ActGrou
     for (int i = 0; i < kTogether; ++i) {
       V::F& a = acc[t + i];
       a = V::fma(V::mul(V::to_float(sums[i]), scale), V::set1(x.d[t + i]), a);
-      if constexpr (is_k(S)) {
-        a = V::fnma(min, V::set1(x.ds[t + i]), a);
-      } else if constexpr (!kSymmetric) {
-        a = V::fma(min, V::set1(x.ds[t + i]), a);
-      }
+      if constexpr (has_min(S)) a = V::fma(min, V::set1(x.ds[t + i]), a);
     }
   }
 }
@@ -157,10 +214,15 @@ inline void panel_product(const uint8_t* panel, const MatmulArgs& args, V::F* ac
     for (int64_t u = 0; u < args.units; ++u) {
       V::F d = V::zero(), dmin = V::zero();
       if constexpr (is_k(S)) d = V::load_half(panel);
-      if constexpr (is_k(S) && S != Storage::kQ6K) dmin = V::load_half(panel + 2 * kLanes);
+      if constexpr (has_k_min(S)) dmin = V::load_half(panel + 2 * kLanes);
       panel += header_bytes(S, kLanes);
       for (int j = 0; j < unit_columns(S) / kGroup; ++j) {
-        group_product<S, T>(panel, d, dmin, ActGroup(act, args.width, args.first), acc);
+        const ActGroup x(act, args.width, args.first);
+        if constexpr (has_half_scales(S)) {
+          half_scale_product<S, T>(panel, d, dmin, x, acc);
+        } else {
+          group_product<S, T>(panel, d, dmin, x, acc);
+        }
         panel += group_bytes(S, kLanes);
         act += act_step;
       }
@@ -210,8 +272,8 @@ void matmul_tile(const MatmulArgs& args) {
   }
 }
 
-void quantize(const float* x, int64_t first, int64_t groups, uint8_t* tile, int width, int row) {
-  for (int64_t g = first; g < first + groups; ++g) {
+void quantize(const float* x, int64_t groups, uint8_t* tile, int width, int row) {
+  for (int64_t g = 0; g < groups; ++g) {
     const float* in = x + g * kGroup;
     uint8_t* group = tile + g * width * kActGroupBytes;
     V::F most = V::abs(V::load(in));

@@ -77,6 +77,13 @@ struct V {
   }
   static F load_u8(const uint8_t* p) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load64(p))); }
   static F load_s8(const uint8_t* p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load64(p))); }
+  static F load_low_nibbles(const uint8_t* p) {
+    return _mm256_cvtepi32_ps(
+        _mm256_and_si256(_mm256_cvtepu8_epi32(load64(p)), _mm256_set1_epi32(15)));
+  }
+  static F load_high_nibbles(const uint8_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_srli_epi32(_mm256_cvtepu8_epi32(load64(p)), 4));
+  }
   static F to_float(I a) { return _mm256_cvtepi32_ps(a); }
 
   static B load_bytes(const uint8_t* p) {
@@ -95,13 +102,22 @@ struct V {
     if constexpr (Left < 0) return _mm256_srli_epi16(a, -Left);
     return a;
   }
-  template <int Bit>
+  template <int Field>
+  static B two_bits(B a) {
+    return _mm256_and_si256(shift<-2 * Field>(a), _mm256_set1_epi8(3));
+  }
+  template <int Bit, int To>
   static B add_bit(B q, B high) {
-    return merge_bits(q, shift<4 - Bit>(high), 0x10);
+    return merge_bits(q, shift<To - Bit>(high), 1 << To);
   }
   template <int Field>
   static B add_two_bits(B q, B high) {
     return merge_bits(q, shift<4 - 2 * Field>(high), 0x30);
+  }
+  static B look_up(const int8_t* values, B q) {
+    const B table =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)));
+    return _mm256_shuffle_epi8(_mm256_xor_si256(table, _mm256_set1_epi8(-128)), q);
   }
   /// Signed again: see dot.
   static B prepare8(B q) { return _mm256_xor_si256(q, _mm256_set1_epi8(-128)); }
@@ -117,7 +133,7 @@ struct V {
   /// would overflow: there the signs of w go to x, and |w| <= 128 makes a pair at most 32512.
   template <int Bits, int Steps, int Offset>
   static I dot(const B* w, const int8_t* x, const int32_t* negsum) {
-    constexpr int kFit = Bits == 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1;
+    constexpr int kFit = Bits <= 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1;
     I r = _mm256_setzero_si256();
     if constexpr (Offset != 0 && Bits != 8) {
       r = _mm256_slli_epi32(_mm256_set1_epi32(*negsum), __builtin_ctz(Offset));

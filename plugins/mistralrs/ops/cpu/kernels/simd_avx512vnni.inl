@@ -67,6 +67,15 @@ struct V {
     return _mm512_cvtepi32_ps(
         _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   }
+  static F load_low_nibbles(const uint8_t* p) {
+    return _mm512_cvtepi32_ps(
+        _mm512_and_si512(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+                         _mm512_set1_epi32(15)));
+  }
+  static F load_high_nibbles(const uint8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_srli_epi32(
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 4));
+  }
   static F to_float(I a) { return _mm512_cvtepi32_ps(a); }
 
   static B load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
@@ -84,13 +93,22 @@ struct V {
     if constexpr (Left < 0) return _mm512_srli_epi16(a, -Left);
     return a;
   }
-  template <int Bit>
+  template <int Field>
+  static B two_bits(B a) {
+    return _mm512_and_si512(shift<-2 * Field>(a), _mm512_set1_epi8(3));
+  }
+  template <int Bit, int To>
   static B add_bit(B q, B high) {
-    return merge_bits(q, shift<4 - Bit>(high), 0x10);
+    return merge_bits(q, shift<To - Bit>(high), 1 << To);
   }
   template <int Field>
   static B add_two_bits(B q, B high) {
     return merge_bits(q, shift<4 - 2 * Field>(high), 0x30);
+  }
+  static B look_up(const int8_t* values, B q) {
+    const B table =
+        _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)));
+    return _mm512_shuffle_epi8(_mm512_xor_si512(table, _mm512_set1_epi8(-128)), q);
   }
   static B prepare8(B q) { return q; }
 

@@ -111,6 +111,16 @@ struct V {
     for (int i = 0; i < kLanes; ++i) r.v[i] = static_cast<int8_t>(p[i]);
     return r;
   }
+  static F load_low_nibbles(const uint8_t* p) {
+    F r;
+    for (int i = 0; i < kLanes; ++i) r.v[i] = static_cast<float>(p[i] & 15);
+    return r;
+  }
+  static F load_high_nibbles(const uint8_t* p) {
+    F r;
+    for (int i = 0; i < kLanes; ++i) r.v[i] = static_cast<float>(p[i] >> 4);
+    return r;
+  }
   static F to_float(I a) {
     F r;
     for (int i = 0; i < kLanes; ++i) r.v[i] = static_cast<float>(a.v[i]);
@@ -130,19 +140,30 @@ struct V {
     for (uint8_t& e : a.v) e >>= 4;
     return a;
   }
-  /// q | (bit `Bit` of each byte of high) << 4
-  template <int Bit>
+  /// Bits 2 * Field and 2 * Field + 1 of each byte.
+  template <int Field>
+  static B two_bits(B a) {
+    for (uint8_t& e : a.v) e = (e >> (2 * Field)) & 3;
+    return a;
+  }
+  /// q | (bit `Bit` of each byte of high) << To
+  template <int Bit, int To>
   static B add_bit(B q, B high) {
-    for (int i = 0; i < 4 * kLanes; ++i)
-      q.v[i] = static_cast<uint8_t>(q.v[i] | (((high.v[i] >> Bit) & 1) << 4));
+    for (int i = 0; i < 4 * kLanes; ++i) {
+      q.v[i] = static_cast<uint8_t>(q.v[i] | (((high.v[i] >> Bit) & 1) << To));
+    }
     return q;
   }
-  /// q | (bits 2 * Field and 2 * Field + 1 of each byte of high) << 4
+  /// q | two_bits<Field>(high) << 4
   template <int Field>
   static B add_two_bits(B q, B high) {
-    for (int i = 0; i < 4 * kLanes; ++i) {
-      q.v[i] = static_cast<uint8_t>(q.v[i] | (((high.v[i] >> (2 * Field)) & 3) << 4));
-    }
+    high = two_bits<Field>(high);
+    for (int i = 0; i < 4 * kLanes; ++i) q.v[i] = static_cast<uint8_t>(q.v[i] | (high.v[i] << 4));
+    return q;
+  }
+  /// values[q] + 128
+  static B look_up(const int8_t* values, B q) {
+    for (uint8_t& e : q.v) e = static_cast<uint8_t>(values[e] ^ 0x80);
     return q;
   }
   static B prepare8(B q) { return q; }

@@ -28,6 +28,16 @@ Blocks blocks_of(TensorType type) {
       return {32, 24};
     case TensorType::kQ8_0:
       return {32, 34};
+    case TensorType::kQ2_K:
+      return {256, 84};
+    case TensorType::kQ3_K:
+      return {256, 110};
+    case TensorType::kIQ4_NL:
+      return {32, 18};
+    case TensorType::kIQ4_XS:
+      return {256, 136};
+    case TensorType::kMXFP4:
+      return {32, 17};
     case TensorType::kQ4_K:
       return {256, 144};
     case TensorType::kQ5_K:
@@ -105,6 +115,59 @@ void decode_q6_k(const uint8_t* b, double* y) {
   }
 }
 
+void decode_q2_k(const uint8_t* b, double* y) {
+  const double d = get_half(b + 80), dmin = get_half(b + 82);
+  int is = 0;
+  for (int half = 0; half < 2; ++half) {
+    for (int shift = 0; shift < 8; shift += 2) {
+      for (int l = 0; l < 32; ++l) {
+        const int scale = b[is + l / 16];
+        *y++ = d * (scale & 15) * ((b[16 + 32 * half + l] >> shift) & 3) - dmin * (scale >> 4);
+      }
+      is += 2;
+    }
+  }
+}
+
+void decode_q3_k(const uint8_t* b, double* y) {
+  const uint8_t* s = b + 96;
+  int sc[16];
+  for (int i = 0; i < 4; ++i) {
+    sc[i] = (s[i] & 15) | ((s[8 + i] & 3) << 4);
+    sc[4 + i] = (s[4 + i] & 15) | (((s[8 + i] >> 2) & 3) << 4);
+    sc[8 + i] = (s[i] >> 4) | (((s[8 + i] >> 4) & 3) << 4);
+    sc[12 + i] = (s[4 + i] >> 4) | ((s[8 + i] >> 6) << 4);
+  }
+  const double d = get_half(b + 108);
+  int is = 0, mask = 1;
+  for (int half = 0; half < 2; ++half) {
+    for (int shift = 0; shift < 8; shift += 2) {
+      for (int l = 0; l < 32; ++l) {
+        const int q = ((b[32 + 32 * half + l] >> shift) & 3) - ((b[l] & mask) != 0 ? 0 : 4);
+        *y++ = d * (sc[is + l / 16] - 32) * q;
+      }
+      is += 2;
+      mask *= 2;
+    }
+  }
+}
+
+constexpr int kIq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+constexpr double kE2m1[8] = {0, .5, 1, 1.5, 2, 3, 4, 6};
+
+void decode_iq4_xs(const uint8_t* b, double* y) {
+  for (int ib = 0; ib < 8; ++ib) {
+    const int low = (b[4 + ib / 2] >> (4 * (ib % 2))) & 15;
+    const int high = ((b[2] + 256 * b[3]) >> (2 * ib)) & 3;
+    const double scale = get_half(b) * ((low | (high << 4)) - 32);
+    for (int j = 0; j < 16; ++j) {
+      const int byte = b[8 + 16 * ib + j];
+      y[32 * ib + j] = scale * kIq4[byte & 15];
+      y[32 * ib + 16 + j] = scale * kIq4[byte >> 4];
+    }
+  }
+}
+
 void decode_block(TensorType type, const uint8_t* b, double* y) {
   switch (type) {
     case TensorType::kF32: {
@@ -132,6 +195,26 @@ void decode_block(TensorType type, const uint8_t* b, double* y) {
       break;
     case TensorType::kQ6_K:
       decode_q6_k(b, y);
+      break;
+    case TensorType::kQ2_K:
+      decode_q2_k(b, y);
+      break;
+    case TensorType::kQ3_K:
+      decode_q3_k(b, y);
+      break;
+    case TensorType::kIQ4_XS:
+      decode_iq4_xs(b, y);
+      break;
+    case TensorType::kIQ4_NL:
+      for (int j = 0; j < 32; ++j) {
+        y[j] = get_half(b) * kIq4[j < 16 ? b[2 + j] & 15 : b[2 + j - 16] >> 4];
+      }
+      break;
+    case TensorType::kMXFP4:
+      for (int j = 0; j < 32; ++j) {
+        const int q = j < 16 ? b[1 + j] & 15 : b[1 + j - 16] >> 4;
+        y[j] = std::ldexp(kE2m1[q & 7], b[0] - 127) * (q < 8 ? 1 : -1);
+      }
       break;
     default:
       decode_simple(type, b, y);
@@ -163,6 +246,16 @@ std::vector<uint8_t> random_tensor(TensorType type, int64_t elements, std::mt199
       }
       case TensorType::kQ6_K:
         put_half(b + 208, random, true);
+        break;
+      case TensorType::kQ3_K:
+        put_half(b + 108, random, true);
+        break;
+      case TensorType::kQ2_K:
+        put_half(b + 80, random, true);
+        put_half(b + 82, random, true);
+        break;
+      case TensorType::kMXFP4:
+        b[0] = static_cast<uint8_t>(118 + random() % 8);
         break;
       case TensorType::kQ4_1:
       case TensorType::kQ5_1:
