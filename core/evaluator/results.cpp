@@ -11,6 +11,8 @@
 namespace spnl::evaluator {
 namespace {
 
+constexpr size_t kLargestZip = 1'000'000;
+
 template <class Kind>
 Kind* as(Query& query) {
   return std::get_if<Kind>(&query.node);
@@ -107,7 +109,11 @@ std::optional<Query> zip(std::optional<Query> first, std::optional<Query> second
     out.push_back(std::move(*second));
     return join({Seq{}, position}, std::move(out));
   }
-  if (Plus* plus = as<Plus>(*first)) {
+  Plus* plus = as<Plus>(*first);
+  // Each zip around a zip doubles the list, so a short query could fill any memory.
+  if (list->size() * (1 + (plus == nullptr ? 1 : plus->children.size())) > kLargestZip)
+    throw Error(ErrorCode::kEvaluation, "zip yields more than " + std::to_string(kLargestZip) + " messages", where);
+  if (plus != nullptr) {
     for (Query& element : *list) {
       Plus copy = *plus;
       copy.children.push_back(std::move(element));
