@@ -24,9 +24,10 @@ std::string float_digits(double d, char type, int precision, bool alternate) {
 }
 
 std::string integer_digits(uint64_t u, unsigned base, bool upper) {
+  const std::string_view digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
   std::string out;
   do {
-    out += (upper ? "0123456789ABCDEF" : "0123456789abcdef")[u % base];
+    out += digits[u % base];
   } while (u /= base);
   return {out.rbegin(), out.rend()};
 }
