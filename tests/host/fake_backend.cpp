@@ -8,6 +8,8 @@
 #include <cmath>
 #include <deque>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -60,6 +62,8 @@ struct spnl_session {
   spnl_events events;
   std::deque<Sequence> alive;
   uint64_t next = 1;
+  std::mutex mutex;  ///< of what cancel() writes
+  std::set<uint64_t> cancelled;
 };
 
 namespace {
@@ -100,10 +104,15 @@ void finish(spnl_session& session, const Sequence& sequence, int32_t reason) {
   session.events.event(session.events.user, &event);
 }
 
+bool is_cancelled(spnl_session& session, uint64_t number) {
+  std::lock_guard lock(session.mutex);
+  return session.cancelled.count(number) != 0;
+}
+
 /// One token of one sequence; true when that was its last.
 bool advance(spnl_session& session, Sequence& sequence) {
   auto end = [&](int32_t reason) { return finish(session, sequence, reason), true; };
-  if (sequence.cancelled) return end(SPNL_FIN_CANCELLED);
+  if (sequence.cancelled || is_cancelled(session, sequence.number)) return end(SPNL_FIN_CANCELLED);
   if (sequence.max_tokens > 0 && sequence.emitted >= sequence.max_tokens)
     return end(SPNL_FIN_LENGTH);
   if (session.model->name == "slow") {
@@ -188,7 +197,8 @@ spnl_status render(spnl_model*, const spnl_prompt* prompt, const spnl_sink* text
 
 spnl_status session_open(spnl_model* model, const spnl_events* events, spnl_session** session,
                          spnl_error* error) {
-  return spnl::abi::guard(error, [&] { *session = new spnl_session{model, *events, {}, 1}; });
+  return spnl::abi::guard(error,
+                          [&] { *session = new spnl_session{model, *events, {}, 1, {}, {}}; });
 }
 
 spnl_status submit(spnl_session* session, const spnl_request* request, uint64_t* number,
@@ -217,9 +227,10 @@ spnl_status step(spnl_session* session, uint64_t, uint32_t* alive, spnl_error* e
   });
 }
 
-// Core calls this from its own strand between steps, which is enough for a fake.
+// [any]: may come while a step runs, which moves the sequences about.
 spnl_status cancel(spnl_session* session, uint64_t number) {
-  for (Sequence& sequence : session->alive) sequence.cancelled |= sequence.number == number;
+  std::lock_guard lock(session->mutex);
+  session->cancelled.insert(number);
   return SPNL_OK;
 }
 
