@@ -2,6 +2,8 @@
 #include <spnl/modelkit/chat_template.h>
 #include <spnl/modelkit/error.h>
 
+#include <charconv>
+
 #include "command.h"
 #include "input.h"
 #include "json_text.h"
@@ -10,14 +12,31 @@
 namespace spnl::host {
 namespace {
 
-std::string render_file(const std::string& template_path, const std::string& json,
-                        const std::string& source) {
+constexpr uint64_t kLastSecond = 253402300799;  // the end of the year 9999
+
+/// What the template's strftime_now() is to tell: --now, else SOURCE_DATE_EPOCH, else the clock's
+/// time.
+std::optional<int64_t> fixed_time(const Arguments& args) {
+  if (auto now = args.unsigned_number("now", 0, kLastSecond)) return static_cast<int64_t>(*now);
+  std::optional<std::string> text = environment("SOURCE_DATE_EPOCH");
+  if (!text) return std::nullopt;
+  uint64_t seconds = 0;
+  auto [end, problem] = std::from_chars(text->data(), text->data() + text->size(), seconds);
+  if (problem != std::errc() || end != text->data() + text->size() || seconds > kLastSecond)
+    throw Error(ErrorCode::kUsage, "'" + *text + "' is not a number of seconds since 1970",
+                "SOURCE_DATE_EPOCH", "write digits only");
+  return static_cast<int64_t>(seconds);
+}
+
+std::string render_file(const Arguments& args, const std::string& json, const std::string& source) {
+  std::string template_path = *args.get("template");
+  std::optional<int64_t> now = fixed_time(args);
   check_json(
       json,
       source);  // bad input is bad usage; what the template itself refuses is a failed evaluation
   std::string text = read_text(template_path, "--template");
   try {
-    return modelkit::ChatTemplate(text).render(json);
+    return modelkit::ChatTemplate(text).render(json, now);
   } catch (const modelkit::Error& error) {
     throw Error(ErrorCode::kEvaluation, error.what(), template_path);
   }
@@ -41,13 +60,16 @@ int run(Invocation& invocation) {
   if (with_template == with_model)
     throw Error(ErrorCode::kUsage, "a template is needed, from one place", "command line",
                 "give --model or --template");
+  if (with_model && args.has("now"))
+    throw Error(ErrorCode::kUsage, "a model's own template tells the clock's time", "--now",
+                "give --template with it");
   if (!args.has("input"))
     throw Error(ErrorCode::kUsage, "no chat is given", "command line",
                 "give --input F.json, or --input -");
   std::string source = *args.get("input");
   std::string json = read_text(source, "--input");
-  std::string text = with_template ? render_file(*args.get("template"), json, source)
-                                   : render_with_model(invocation, json, source);
+  std::string text =
+      with_template ? render_file(args, json, source) : render_with_model(invocation, json, source);
   if (args.has("json")) {
     JsonText out;
     out.begin_object().key("text").text(text).end_object();
@@ -70,8 +92,10 @@ Command template_command() {
       {{"template", 0, "F.jinja",
         "a template's file; every member of the input's object is its variable"},
        {"input", 0, "F.json",
-        "{\"messages\": [...], \"add_generation_prompt\": true, ...}; - reads standard input"}},
+        "{\"messages\": [...], \"add_generation_prompt\": true, ...}; - reads standard input"},
+       {"now", 0, "SECONDS", "seconds since 1970 (UTC) that strftime_now() tells (default: now)"}},
       0,
+      "SOURCE_DATE_EPOCH stands for --now where that is not given.\n"
       "With --model the input may hold messages, tools and add_generation_prompt (default true).\n"
       "Exits 1 when the template refuses the chat.",
       run};

@@ -142,6 +142,15 @@ BOOST_AUTO_TEST_CASE(template_of_a_file) {
   HostResult result = run_host({"template", "--template", source.path(), "--input", chat.path()});
   BOOST_TEST(result.exit_code == 0, result.errors);
   BOOST_TEST(result.output == "<user>éB");
+  TemporaryFile clock(".jinja", "{{ strftime_now('%Y-%m-%d') }}");
+  std::vector<std::string> dated = {"template", "--template", clock.path(), "--input", chat.path()};
+  HostOptions fixed;
+  fixed.environment = {{"SOURCE_DATE_EPOCH", "86400"}};
+  BOOST_TEST(run_host(dated, fixed).output == "1970-01-02");
+  fixed.environment = {{"SOURCE_DATE_EPOCH", "soon"}};
+  BOOST_TEST(run_host(dated, fixed).exit_code == 2);
+  dated.insert(dated.end(), {"--now", "0"});
+  BOOST_TEST(run_host(dated).output == "1970-01-01");
   TemporaryFile refusing(".jinja", "{{ raise_exception('no') }}");
   BOOST_TEST(
       run_host({"template", "--template", refusing.path(), "--input", chat.path()}).exit_code == 1);
