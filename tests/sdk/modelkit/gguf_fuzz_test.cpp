@@ -27,6 +27,13 @@ std::atomic<size_t> largest{0};
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
+// All forms together, or a sanitizer sees memory of its own come back through ours.
+[[gnu::noinline]] void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+[[gnu::noinline]] void operator delete(void* memory, const std::nothrow_t&) noexcept {
+  std::free(memory);
+}
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
