@@ -18,6 +18,10 @@ add_library(spnl_warnings INTERFACE)
 target_compile_options(
   spnl_warnings INTERFACE -Wall -Wextra $<$<COMPILE_LANGUAGE:CXX>:-Wpedantic> -Wshadow
                           $<$<BOOL:${SPNL_WERROR}>:-Werror>)
+# GCC 12 sees overlapping copies in optimised string concatenation where there are none (GCC PR 105651).
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(spnl_warnings INTERFACE -Wno-restrict)
+endif()
 
 if(SPNL_SANITIZE)
   add_compile_options(-fsanitize=${SPNL_SANITIZE} -fno-omit-frame-pointer)
