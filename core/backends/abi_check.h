@@ -8,15 +8,16 @@
 
 namespace spnl::backends {
 
-/// The smallest legal struct_size of what plugins fill, as of minor 0. Written down and frozen: they do not follow
-/// today's structs, so an older plugin stays welcome when those grow.
-constexpr uint32_t kMinBackend = 136, kMinDescriptor = 112, kMinEvent = 104, kMinUsage = 80, kMinError = 512,
-                   kMinScore = 16;
+/// The smallest legal struct_size of what plugins fill, as of minor 0. Written down and frozen:
+/// they do not follow today's structs, so an older plugin stays welcome when those grow.
+constexpr uint32_t kMinBackend = 136, kMinDescriptor = 112, kMinEvent = 104, kMinUsage = 80,
+                   kMinError = 512, kMinScore = 16;
 
 /// What is wrong with a plugin's table, in one line; empty: nothing. `table` may be null.
 std::string table_problem(const spnl_backend* table);
 
-/// A capability's word ("bulk_map") and bit; bits and words that this host does not know are left out.
+/// A capability's word ("bulk_map") and bit; bits and words that this host does not know are left
+/// out.
 std::vector<std::string> capability_words(uint64_t bits);
 uint64_t capability_bits(const std::vector<std::string>& words);
 

@@ -29,11 +29,14 @@ std::string elf_problem(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
   if (!in) return "it cannot be read";
   ElfW(Ehdr) header{};
-  if (size < SELFMAG || !read_at(in, 0, header) || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+  if (size < SELFMAG || !read_at(in, 0, header) ||
+      std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
     return "it is no shared library";
   constexpr unsigned char kClass = sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32;
-  if (header.e_ident[EI_CLASS] != kClass || header.e_type != ET_DYN) return "it is no shared library for this machine";
-  if (header.e_phentsize != sizeof(ElfW(Phdr)) || header.e_phnum == 0 || header.e_phnum > kMaxSegments)
+  if (header.e_ident[EI_CLASS] != kClass || header.e_type != ET_DYN)
+    return "it is no shared library for this machine";
+  if (header.e_phentsize != sizeof(ElfW(Phdr)) || header.e_phnum == 0 ||
+      header.e_phnum > kMaxSegments)
     return "its list of segments is damaged";
   for (unsigned i = 0; i < header.e_phnum; ++i) {
     ElfW(Phdr) segment{};

@@ -12,12 +12,18 @@ namespace spnl {
 
 std::string_view finish_reason_name(FinishReason reason) {
   switch (reason) {
-    case FinishReason::kEos: return "eos";
-    case FinishReason::kStop: return "stop";
-    case FinishReason::kLength: return "length";
-    case FinishReason::kCancelled: return "cancelled";
-    case FinishReason::kError: return "error";
-    case FinishReason::kToolCall: return "tool_call";
+    case FinishReason::kEos:
+      return "eos";
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kError:
+      return "error";
+    case FinishReason::kToolCall:
+      return "tool_call";
   }
   return "error";
 }
@@ -30,18 +36,24 @@ namespace {
 
 FinishReason reason_of(int32_t finish) {
   switch (finish) {
-    case SPNL_FIN_EOS: return FinishReason::kEos;
-    case SPNL_FIN_STOP: return FinishReason::kStop;
-    case SPNL_FIN_LENGTH: return FinishReason::kLength;
-    case SPNL_FIN_CANCELLED: return FinishReason::kCancelled;
-    case SPNL_FIN_TOOL_CALL: return FinishReason::kToolCall;
-    default: return FinishReason::kError;  // also the numbers of a later minor
+    case SPNL_FIN_EOS:
+      return FinishReason::kEos;
+    case SPNL_FIN_STOP:
+      return FinishReason::kStop;
+    case SPNL_FIN_LENGTH:
+      return FinishReason::kLength;
+    case SPNL_FIN_CANCELLED:
+      return FinishReason::kCancelled;
+    case SPNL_FIN_TOOL_CALL:
+      return FinishReason::kToolCall;
+    default:
+      return FinishReason::kError;  // also the numbers of a later minor
   }
 }
 
 Usage usage_of(const spnl_usage* usage) {
   if (usage == nullptr || usage->struct_size < kMinUsage) return {};
-  return {usage->prompt_tokens, usage->cached_tokens, usage->output_tokens,  usage->queue_ns,
+  return {usage->prompt_tokens, usage->cached_tokens,  usage->output_tokens, usage->queue_ns,
           usage->prefill_ns,    usage->first_token_ns, usage->decode_ns};
 }
 
@@ -56,7 +68,8 @@ void set_span_mode(const std::string& mode, spnl_request& wire) {
     wire.span_mode = SPNL_SPAN_BLEND;
   } else {
     wire.span_mode = SPNL_SPAN_BLEND;
-    const std::string_view rows = mode.starts_with("blend:") ? std::string_view(mode).substr(6) : "";
+    const std::string_view rows =
+        mode.starts_with("blend:") ? std::string_view(mode).substr(6) : "";
     const auto [end, failed] = std::from_chars(rows.data(), rows.data() + rows.size(), wire.span_k);
     if (rows.empty() || failed != std::errc() || end != rows.data() + rows.size())
       throw Error(ErrorCode::kBadQuery, "no span mode '" + hub::printable(mode, 80) + "'", "",
@@ -71,7 +84,8 @@ void set(const std::optional<T>& from, U& to, uint64_t bit, spnl_sampling& sampl
   sampling.set |= bit;
 }
 
-void set_sampling(const GenerateRequest& request, const std::vector<spnl_str>& stops, spnl_sampling& out) {
+void set_sampling(const GenerateRequest& request, const std::vector<spnl_str>& stops,
+                  spnl_sampling& out) {
   out.struct_size = sizeof out;
   out.samples = std::max<uint32_t>(request.samples, 1);
   set(request.temperature, out.temperature, SPNL_SET_TEMPERATURE, out);
@@ -94,7 +108,8 @@ void set_sampling(const GenerateRequest& request, const std::vector<spnl_str>& s
 }  // namespace
 
 std::optional<EventCopy> EventCopy::from(const spnl_event& event) {
-  if (event.struct_size < kMinEvent || (event.kind != SPNL_EV_TOKENS && event.kind != SPNL_EV_FINISH))
+  if (event.struct_size < kMinEvent ||
+      (event.kind != SPNL_EV_TOKENS && event.kind != SPNL_EV_FINISH))
     return std::nullopt;
   EventCopy copy;
   copy.user_id = event.user_id;
@@ -137,7 +152,8 @@ Generation::Generation(uint64_t number, GenerateRequest request, GenerateHandler
 }
 
 bool Generation::apply(EventCopy&& event, std::string& problem) {
-  // What comes for no sample of ours, or after its end, is a plugin's mistake that must not reach the handlers.
+  // What comes for no sample of ours, or after its end, is a plugin's mistake that must not reach
+  // the handlers.
   if (event.sample >= samples_.size() || ended_[event.sample]) return true;
   Completion& sample = samples_[event.sample];
   sample.sequence = event.sequence;

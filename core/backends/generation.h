@@ -9,7 +9,8 @@
 
 namespace spnl::backends {
 
-/// An event of a plugin, copied: handlers run after step() returned, so they may call the model again.
+/// An event of a plugin, copied: handlers run after step() returned, so they may call the model
+/// again.
 struct EventCopy {
   uint64_t user_id = 0, sequence = 0;
   uint32_t sample = 0;

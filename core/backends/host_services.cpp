@@ -1,8 +1,8 @@
 #include "backends/host_services.h"
 
 #include <algorithm>
-#include <cstdint>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -28,12 +28,17 @@ struct Header {
 
 spnl_status status_of(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kNotFound: return SPNL_NOT_FOUND;
+    case ErrorCode::kNotFound:
+      return SPNL_NOT_FOUND;
     case ErrorCode::kUsage:
-    case ErrorCode::kBadQuery: return SPNL_INVALID;
-    case ErrorCode::kUnsupported: return SPNL_UNSUPPORTED;
-    case ErrorCode::kInterrupted: return SPNL_CANCELLED;
-    default: return SPNL_INTERNAL;
+    case ErrorCode::kBadQuery:
+      return SPNL_INVALID;
+    case ErrorCode::kUnsupported:
+      return SPNL_UNSUPPORTED;
+    case ErrorCode::kInterrupted:
+      return SPNL_CANCELLED;
+    default:
+      return SPNL_INTERNAL;
   }
 }
 
@@ -74,13 +79,16 @@ struct HostServices::Calls {
     return stop;
   }
 
-  static void* alloc(void* self, uint64_t bytes, uint64_t align) { return of(self).allocate(bytes, align); }
+  static void* alloc(void* self, uint64_t bytes, uint64_t align) {
+    return of(self).allocate(bytes, align);
+  }
   static void release(void* self, void* pointer) { of(self).release(pointer); }
 
-  static spnl_status resolve(void* self, uint64_t op, spnl_str model, spnl_str glob, const spnl_file_sink* files,
-                             spnl_error* error) {
+  static spnl_status resolve(void* self, uint64_t op, spnl_str model, spnl_str glob,
+                             const spnl_file_sink* files, spnl_error* error) {
     return abi::guard(error, [&]() -> spnl_status {
-      if (files == nullptr || files->file == nullptr) return abi::fail(error, SPNL_INVALID, "resolve: no file sink");
+      if (files == nullptr || files->file == nullptr)
+        return abi::fail(error, SPNL_INVALID, "resolve: no file sink");
       return of(self).resolve(op, text_of(model), text_of(glob), *files, error);
     });
   }
@@ -108,7 +116,8 @@ HostServices::HostServices(HostContext context, std::string backend_id)
 std::optional<std::string> HostServices::setting(const std::string& key) const {
   const auto set = context_.options.config.find(key);
   if (set != context_.options.config.end()) return set->second;
-  const bool ours = key.starts_with("SPNL_") || key.starts_with("MISTRALRS_") || key.starts_with("HF_");
+  const bool ours =
+      key.starts_with("SPNL_") || key.starts_with("MISTRALRS_") || key.starts_with("HF_");
   if (!ours || key.find('\0') != key.npos || !context_.environment) return std::nullopt;
   return context_.environment(key.c_str());
 }
@@ -123,10 +132,12 @@ spnl_status HostServices::resolve(uint64_t op, std::string_view model, std::stri
                                   const spnl_file_sink& files, spnl_error* error) const {
   const auto environment = [this](const char* name) {
     // HOME leads to the default cache; it is no setting of ours.
-    return std::string_view(name) == "HOME" && context_.environment ? context_.environment(name) : setting(name);
+    return std::string_view(name) == "HOME" && context_.environment ? context_.environment(name)
+                                                                    : setting(name);
   };
   try {
-    for (const hub::ModelFile& file : hub::resolve(hub::parse_model_name(std::string(model)), glob, environment)) {
+    for (const hub::ModelFile& file :
+         hub::resolve(hub::parse_model_name(std::string(model)), glob, environment)) {
       const std::string path = file.path.string();
       if (files.file(files.user, abi::str(file.name), abi::str(path), file.bytes) != SPNL_OK)
         return abi::fail(error, SPNL_CANCELLED, "the receiver of the files stopped");

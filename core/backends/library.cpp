@@ -1,11 +1,11 @@
 // The only place that opens libraries.
 #include "backends/library.h"
 
-// Before the first Boost.DLL header: with the standard's filesystem it needs no Boost library to link.
+// Before the first Boost.DLL header: with the standard's filesystem it needs no Boost library to
+// link.
 #define BOOST_DLL_USE_STD_FS
-#include <boost/dll/shared_library.hpp>
-
 #include <algorithm>
+#include <boost/dll/shared_library.hpp>
 #include <deque>
 #include <mutex>
 #include <system_error>
@@ -30,8 +30,8 @@ struct Opened {
   boost::dll::shared_library library;
 };
 
-/// Never destroyed: unmapping a library that left threads, thread-local data or exit handlers behind ends in a crash,
-/// often after the results were printed.
+/// Never destroyed: unmapping a library that left threads, thread-local data or exit handlers
+/// behind ends in a crash, often after the results were printed.
 struct Registry {
   std::mutex mutex;
   std::deque<Opened> opened;
@@ -42,7 +42,8 @@ Registry& registry() {
   return instance;
 }
 
-[[noreturn]] void fail(const Manifest& manifest, const std::string& reason, const std::string& hint = "") {
+[[noreturn]] void fail(const Manifest& manifest, const std::string& reason,
+                       const std::string& hint = "") {
   throw Error(ErrorCode::kNotLoadable, "backend " + manifest.id + " cannot be loaded: " + reason,
               printable(manifest.library.string()), hint);
 }
@@ -62,7 +63,8 @@ std::string loader_hint(const std::string& text) {
     return "start the program with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=0x100000";
   if (text.find("cannot open shared object file") != text.npos)
     return "a library that the backend needs is missing; spnl-host doctor lists them";
-  if (text.find("undefined symbol") != text.npos) return "the backend was built against other versions of its libraries";
+  if (text.find("undefined symbol") != text.npos)
+    return "the backend was built against other versions of its libraries";
   return "";
 }
 
@@ -72,18 +74,20 @@ void check_clashes(const Registry& all, const Manifest& manifest) {
       for (const ProcessWide& ours : manifest.process_wide)
         if (ours.name == theirs.name && ours.version != theirs.version)
           fail(manifest,
-               "it needs " + printable(ours.name, 80) + " " + printable(ours.version, 80) + ", but backend " +
-                   other.id + ", which is in use, brought " + printable(theirs.version, 80),
+               "it needs " + printable(ours.name, 80) + " " + printable(ours.version, 80) +
+                   ", but backend " + other.id + ", which is in use, brought " +
+                   printable(theirs.version, 80),
                "use the two in separate runs");
 }
 
 /// The descriptor must say what the manifest said, or listing and routing would have lied.
 std::string manifest_difference(const Manifest& manifest, const spnl_descriptor& descriptor) {
   const auto differs = [](const char* what, std::string_view theirs, std::string_view stated) {
-    return std::string("its library says ") + what + " '" + printable(theirs, 120) + "', its manifest '" +
-           printable(stated, 120) + "'";
+    return std::string("its library says ") + what + " '" + printable(theirs, 120) +
+           "', its manifest '" + printable(stated, 120) + "'";
   };
-  if (text_of(descriptor.id) != manifest.id) return differs("id", text_of(descriptor.id), manifest.id);
+  if (text_of(descriptor.id) != manifest.id)
+    return differs("id", text_of(descriptor.id), manifest.id);
   if (text_of(descriptor.version) != manifest.version)
     return differs("version", text_of(descriptor.version), manifest.version);
   if (!manifest.vendor.empty() && text_of(descriptor.vendor) != manifest.vendor)
@@ -91,10 +95,12 @@ std::string manifest_difference(const Manifest& manifest, const spnl_descriptor&
   if (!manifest.license.empty() && text_of(descriptor.license) != manifest.license)
     return differs("license", text_of(descriptor.license), manifest.license);
   if (descriptor.minor_needed != manifest.minor_needed)
-    return differs("minor_needed", std::to_string(descriptor.minor_needed), std::to_string(manifest.minor_needed));
+    return differs("minor_needed", std::to_string(descriptor.minor_needed),
+                   std::to_string(manifest.minor_needed));
 
   std::vector<std::string> prefixes, stated = manifest.prefixes;
-  const uint32_t n = descriptor.prefixes == nullptr ? 0 : std::min<uint32_t>(descriptor.n_prefixes, 1024);
+  const uint32_t n =
+      descriptor.prefixes == nullptr ? 0 : std::min<uint32_t>(descriptor.n_prefixes, 1024);
   for (uint32_t i = 0; i < n; ++i) prefixes.emplace_back(text_of(descriptor.prefixes[i]));
   std::sort(prefixes.begin(), prefixes.end());
   std::sort(stated.begin(), stated.end());
@@ -112,10 +118,10 @@ std::string manifest_difference(const Manifest& manifest, const spnl_descriptor&
 
 boost::dll::shared_library map_library(const Manifest& manifest) {
   try {
-    // Now, so that a missing symbol is told here and not in the middle of a run; local, so that plugins do not see each
-    // other's symbols.
-    return boost::dll::shared_library(manifest.library,
-                                      boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
+    // Now, so that a missing symbol is told here and not in the middle of a run; local, so that
+    // plugins do not see each other's symbols.
+    return boost::dll::shared_library(
+        manifest.library, boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
   } catch (const std::exception& e) {
     const std::string text = loader_text(e.what());
     fail(manifest, text, loader_hint(text));
@@ -137,16 +143,19 @@ const spnl_backend* open_library(const Manifest& manifest) {
     if (!manifest.sha256.empty()) {
       const std::string digest = file_sha256(manifest.library);
       if (digest != manifest.sha256)
-        fail(manifest, digest.empty() ? "it cannot be read" : "its SHA-256 is not the one in its manifest",
+        fail(manifest,
+             digest.empty() ? "it cannot be read" : "its SHA-256 is not the one in its manifest",
              "install the backend again");
     }
     if (std::string problem = elf_problem(manifest.library); !problem.empty())
       fail(manifest, problem, "install the backend again");
-    all.opened.push_back({manifest.id, manifest.library, manifest.process_wide, map_library(manifest)});
+    all.opened.push_back(
+        {manifest.id, manifest.library, manifest.process_wide, map_library(manifest)});
     library = &all.opened.back().library;
   }
   if (!library->has(SPNL_ENTRY_SYMBOL))
-    fail(manifest, "it does not export " SPNL_ENTRY_SYMBOL, "it is no spnl backend, or one of another ABI major");
+    fail(manifest, "it does not export " SPNL_ENTRY_SYMBOL,
+         "it is no spnl backend, or one of another ABI major");
   const spnl_backend* table = library->get<Entry>(SPNL_ENTRY_SYMBOL)();
   if (std::string problem = table_problem(table); !problem.empty()) fail(manifest, problem);
   if (std::string problem = manifest_difference(manifest, *table->descriptor); !problem.empty())

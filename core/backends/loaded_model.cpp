@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "backends/abi_check.h"
+#include "backends/outcome.h"
 #include "backends/prompt_wire.h"
 #include "hub/printable.h"
 #include "spnl/backend.hpp"
@@ -26,12 +27,13 @@ void check(spnl_status status, const spnl_error& error, const std::string& name)
 
 }  // namespace
 
-LoadedModel::LoadedModel(PluginModel parts, boost::asio::thread_pool& pool, std::shared_ptr<void> runtime,
-                         Session::Log log)
+LoadedModel::LoadedModel(PluginModel parts, boost::asio::thread_pool& pool,
+                         std::shared_ptr<void> runtime, Session::Log log)
     : runtime_(std::move(runtime)),
       parts_(std::move(parts)),
       strand_(pool),
-      session_(std::make_shared<Session>(*parts_.table, parts_.model, spans(), strand_, std::move(log))),
+      session_(
+          std::make_shared<Session>(*parts_.table, parts_.model, spans(), strand_, std::move(log))),
       closed_(closed_promise_.get_future().share()) {}
 
 /// A call of tag [any]: beside others, but not beside unloading.
@@ -88,36 +90,34 @@ ModelStats LoadedModel::stats() {
 
 Score LoadedModel::score_here(const std::vector<int32_t>& ids, uint32_t top_k) {
   if (parts_.model == nullptr) fail_closed(parts_.name);
-  if (parts_.info.vocab > 0) top_k = static_cast<uint32_t>(std::min<uint64_t>(top_k, parts_.info.vocab));
+  if (parts_.info.vocab > 0)
+    top_k = static_cast<uint32_t>(std::min<uint64_t>(top_k, parts_.info.vocab));
   Score out;
   out.logprobs.resize(ids.size());
   out.top_ids.resize(top_k);
   out.top_logits.resize(top_k);
   spnl_error error = empty_error();
   const spnl_status status =
-      parts_.score->score(parts_.model, ids.data(), ids.size(), top_k, out.logprobs.data(), out.top_ids.data(),
-                          out.top_logits.data(), &out.log_sum_exp, &error);
+      parts_.score->score(parts_.model, ids.data(), ids.size(), top_k, out.logprobs.data(),
+                          out.top_ids.data(), out.top_logits.data(), &out.log_sum_exp, &error);
   check(status, error, parts_.name);
   return out;
 }
 
 Score LoadedModel::score(const std::vector<int32_t>& ids, uint32_t top_k) {
   if (parts_.score == nullptr)
-    throw Error(ErrorCode::kUnsupported, "the backend has no " SPNL_EXT_SCORE " extension", parts_.name);
+    throw Error(ErrorCode::kUnsupported, "the backend has no " SPNL_EXT_SCORE " extension",
+                parts_.name);
   if (ids.empty()) throw Error(ErrorCode::kEvaluation, "no tokens to score", parts_.name);
   // From a handler of this model: the strand is ours already, and waiting for it would never end.
   if (strand_.running_here()) return score_here(ids, top_k);
-  auto result = std::make_shared<std::promise<Score>>();
-  std::future<Score> future = result->get_future();
+  auto result = std::make_shared<std::promise<Outcome<Score>>>();
+  std::future<Outcome<Score>> future = result->get_future();
   const bool posted = strand_.post([self = shared_from_this(), result, ids, top_k] {
-    try {
-      result->set_value(self->score_here(ids, top_k));
-    } catch (...) {
-      result->set_exception(std::current_exception());
-    }
+    result->set_value(Outcome<Score>::of([&] { return self->score_here(ids, top_k); }));
   });
   if (!posted) fail_closed(parts_.name);
-  return future.get();
+  return future.get().take();
 }
 
 void LoadedModel::close() {

@@ -22,12 +22,13 @@ struct PluginModel {
   ModelInfo info;
 };
 
-/// A model in a plugin, with its strand and session. Shared between its handle and the jobs under way; once closed it
-/// only says so. Any thread.
+/// A model in a plugin, with its strand and session. Shared between its handle and the jobs under
+/// way; once closed it only says so. Any thread.
 class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
  public:
   /// `runtime` owns the pool (and what else must outlive the strand).
-  LoadedModel(PluginModel parts, boost::asio::thread_pool& pool, std::shared_ptr<void> runtime, Session::Log log);
+  LoadedModel(PluginModel parts, boost::asio::thread_pool& pool, std::shared_ptr<void> runtime,
+              Session::Log log);
 
   const ModelInfo& info() const noexcept { return parts_.info; }
   const std::string& name() const noexcept { return parts_.name; }
@@ -41,7 +42,8 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   }
   void cancel(uint64_t generation) { session_->cancel(generation); }
 
-  /// Asks for the end: generations finish as cancelled, then the plugin unloads. Returns at once; idempotent.
+  /// Asks for the end: generations finish as cancelled, then the plugin unloads. Returns at once;
+  /// idempotent.
   void close();
   void wait_closed() { closed_.wait(); }
 
@@ -55,13 +57,14 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   PluginModel parts_;
   ModelStrand strand_;
   std::shared_ptr<Session> session_;
-  std::shared_mutex in_use_;  ///< shared by calls of tag [any], alone by unloading; guards parts_.model
+  std::shared_mutex
+      in_use_;  ///< shared by calls of tag [any], alone by unloading; guards parts_.model
   std::promise<void> closed_promise_;
   std::shared_future<void> closed_;
 };
 
-/// What callers hold. The last one to let go closes the model, and waits for that unless it is a thread of ours (a
-/// handler's), where it ends soon after.
+/// What callers hold. The last one to let go closes the model, and waits for that unless it is a
+/// thread of ours (a handler's), where it ends soon after.
 class ModelHandle : public Model {
  public:
   explicit ModelHandle(std::shared_ptr<LoadedModel> model) : model_(std::move(model)) {}
@@ -73,7 +76,9 @@ class ModelHandle : public Model {
   std::vector<int32_t> tokenize(const Prompt& prompt, const PromptOptions& options) override {
     return model_->tokenize(prompt, options);
   }
-  std::string detokenize(const std::vector<int32_t>& ids) override { return model_->detokenize(ids); }
+  std::string detokenize(const std::vector<int32_t>& ids) override {
+    return model_->detokenize(ids);
+  }
   std::string render(const Prompt& prompt, const PromptOptions& options) override {
     return model_->render(prompt, options);
   }
@@ -81,7 +86,9 @@ class ModelHandle : public Model {
     return model_->generate(std::move(request), std::move(handlers));
   }
   void cancel(uint64_t generation) override { model_->cancel(generation); }
-  Score score(const std::vector<int32_t>& ids, uint32_t top_k) override { return model_->score(ids, top_k); }
+  Score score(const std::vector<int32_t>& ids, uint32_t top_k) override {
+    return model_->score(ids, top_k);
+  }
   ModelStats stats() override { return model_->stats(); }
 
  private:

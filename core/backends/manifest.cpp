@@ -104,21 +104,25 @@ void fill_prefixes(const Value& root, Manifest& out) {
   std::vector<std::string> prefixes = optional_texts(root, "prefixes");
   if (prefixes.empty()) throw Problem{"\"prefixes\" is missing or empty"};
   for (const std::string& prefix : prefixes)
-    if (!is_prefix(prefix)) throw Problem{"\"" + printable(prefix, 80) + "\" is no prefix of model names"};
+    if (!is_prefix(prefix))
+      throw Problem{"\"" + printable(prefix, 80) + "\" is no prefix of model names"};
   out.prefixes = std::move(prefixes);
 }
 
 void fill_library(const Value& root, Manifest& out) {
   const std::string library = text_of(field(root, "library"), "library");
-  if (!is_word(library)) throw Problem{"\"library\" is no plain file name: it must be beside the manifest"};
+  if (!is_word(library))
+    throw Problem{"\"library\" is no plain file name: it must be beside the manifest"};
   out.library = out.file.parent_path() / library;
   out.sha256 = optional_text(root, "sha256");
   if (!out.sha256.empty() &&
-      (out.sha256.size() != 64 || out.sha256.find_first_not_of("0123456789abcdef") != std::string::npos))
+      (out.sha256.size() != 64 ||
+       out.sha256.find_first_not_of("0123456789abcdef") != std::string::npos))
     throw Problem{"\"sha256\" is not 64 lower-case hexadecimal digits"};
   for (const std::string& item : optional_texts(root, "process_wide")) {
     const size_t equals = item.find('=');
-    out.process_wide.push_back({item.substr(0, equals), equals == item.npos ? "" : item.substr(equals + 1)});
+    out.process_wide.push_back(
+        {item.substr(0, equals), equals == item.npos ? "" : item.substr(equals + 1)});
   }
 }
 
@@ -144,12 +148,15 @@ Manifest read_manifest(const fs::path& file) {
     const std::string text = read_file(file);
     rapidjson::Document root;
     // Iterative: nesting in the file costs heap, not stack.
-    root.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(text.data(), text.size());
+    root.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(text.data(),
+                                                                                       text.size());
     if (root.HasParseError())
-      throw Problem{"is no JSON: " + std::string(rapidjson::GetParseError_En(root.GetParseError())) + " at byte " +
-                    std::to_string(root.GetErrorOffset())};
+      throw Problem{
+          "is no JSON: " + std::string(rapidjson::GetParseError_En(root.GetParseError())) +
+          " at byte " + std::to_string(root.GetErrorOffset())};
     if (!root.IsObject()) throw Problem{"is no JSON object"};
-    // What names the backend first, so that a problem with the rest is told with its id and prefixes.
+    // What names the backend first, so that a problem with the rest is told with its id and
+    // prefixes.
     fill_identity(root, out);
     fill_prefixes(root, out);
     fill_library(root, out);

@@ -43,7 +43,9 @@ bool ModelStrand::close(std::function<void()> last) {
   return true;
 }
 
-void ModelStrand::post_next(std::function<void()> job) { boost::asio::post(strand_, pool_job(std::move(job))); }
+void ModelStrand::post_next(std::function<void()> job) {
+  boost::asio::post(strand_, pool_job(std::move(job)));
+}
 
 void ModelStrand::post_after(std::chrono::milliseconds delay, std::function<void()> job) {
   timer_.expires_after(delay);

@@ -12,13 +12,16 @@ namespace spnl::backends {
 enum class ThreadKind { kOutside, kPool, kLoader };
 ThreadKind thread_kind() noexcept;
 
-/// Runs `job` on a thread that from then on counts as one of that kind. What it throws is dropped: a job handles its own.
+/// Runs `job` on a thread that from then on counts as one of that kind. What it throws is dropped:
+/// a job handles its own.
 void run_as(ThreadKind kind, const std::function<void()>& job) noexcept;
 
-/// The strand of one model: its jobs run one at a time and in order, on the pool. The pool must outlive it.
+/// The strand of one model: its jobs run one at a time and in order, on the pool. The pool must
+/// outlive it.
 class ModelStrand {
  public:
-  explicit ModelStrand(boost::asio::thread_pool& pool) : strand_(pool.get_executor()), timer_(pool) {}
+  explicit ModelStrand(boost::asio::thread_pool& pool)
+      : strand_(pool.get_executor()), timer_(pool) {}
 
   /// Any thread. False, and nothing is posted, once close() was called.
   bool post(std::function<void()> job);

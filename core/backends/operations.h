@@ -15,7 +15,8 @@ struct Operation {
   uint64_t number = 0;
   std::atomic<bool> cancelled = false;
   std::mutex mutex;
-  std::optional<Error> resolve_error;  ///< the last failure to find files: says more than what crosses the ABI
+  std::optional<Error>
+      resolve_error;  ///< the last failure to find files: says more than what crosses the ABI
 };
 
 /// The operations under way. Any thread.

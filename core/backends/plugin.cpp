@@ -17,7 +17,8 @@ ModelInfo info_of(const spnl_model_info& from) {
   info.architecture = text_of(from.architecture);
   info.device = text_of(from.device);
   info.dtype = text_of(from.dtype);
-  if (from.eos != nullptr && from.n_eos <= kMaxEos) info.eos.assign(from.eos, from.eos + from.n_eos);
+  if (from.eos != nullptr && from.n_eos <= kMaxEos)
+    info.eos.assign(from.eos, from.eos + from.n_eos);
   info.capabilities = capability_words(from.caps);
   info.context = from.context;
   info.vocab = from.vocab;
@@ -37,23 +38,28 @@ Plugin::Plugin(const Manifest& manifest, HostContext context)
   spnl_status status = table_->open(host_.table(), &instance_, &error);
   if (status == SPNL_OK && instance_ == nullptr) status = SPNL_INTERNAL;
   if (status != SPNL_OK)
-    throw Error(ErrorCode::kNotLoadable, "backend " + id_ + " cannot be opened: " + failure_text(status, error),
+    throw Error(ErrorCode::kNotLoadable,
+                "backend " + id_ + " cannot be opened: " + failure_text(status, error),
                 hub::printable(manifest.library.string()));
-  const auto* score = static_cast<const spnl_score_v1*>(table_->extension(instance_, SPNL_EXT_SCORE));
-  if (score != nullptr && score->struct_size >= kMinScore && score->score != nullptr) score_ = score;
+  const auto* score =
+      static_cast<const spnl_score_v1*>(table_->extension(instance_, SPNL_EXT_SCORE));
+  if (score != nullptr && score->struct_size >= kMinScore && score->score != nullptr)
+    score_ = score;
 }
 
 Plugin::~Plugin() {
   table_->close(instance_);
   if (host_.allocated_bytes() > 0 && options_.log)
-    options_.log(LogLevel::kWarning, id_,
-                 std::to_string(host_.allocated_bytes()) + " bytes of host memory were not given back");
+    options_.log(
+        LogLevel::kWarning, id_,
+        std::to_string(host_.allocated_bytes()) + " bytes of host memory were not given back");
 }
 
-PluginModel Plugin::load(const std::string& model, const std::string& full_name, const LoadOptions& options,
-                         Operation& operation) {
+PluginModel Plugin::load(const std::string& model, const std::string& full_name,
+                         const LoadOptions& options, Operation& operation) {
   std::vector<spnl_kv> pairs;
-  for (const auto& [key, value] : options.options) pairs.push_back({abi::str(key), abi::str(value)});
+  for (const auto& [key, value] : options.options)
+    pairs.push_back({abi::str(key), abi::str(value)});
   spnl_load request{};
   request.struct_size = sizeof request;
   request.n_options = static_cast<uint32_t>(pairs.size());
@@ -96,7 +102,8 @@ void Plugin::fail_load(spnl_status status, const spnl_error& error, const std::s
     // When the plugin passes on what resolve() told it, the original says it in full.
     const std::lock_guard lock(operation.mutex);
     const auto& original = operation.resolve_error;
-    if (original && std::string_view(original->what()).starts_with(std::string_view(text).substr(0, 60)))
+    if (original &&
+        std::string_view(original->what()).starts_with(std::string_view(text).substr(0, 60)))
       throw Error(ErrorCode::kNotFound, original->message(), original->where(), original->hint());
   }
   throw Error(status == SPNL_NOT_FOUND ? ErrorCode::kNotFound : ErrorCode::kNotLoadable,

@@ -20,12 +20,12 @@ class Plugin {
   Plugin& operator=(const Plugin&) = delete;
 
   /// `model`: without the prefix. Throws Error: kNotFound, kInterrupted, kNotLoadable.
-  PluginModel load(const std::string& model, const std::string& full_name, const LoadOptions& options,
-                   Operation& operation);
+  PluginModel load(const std::string& model, const std::string& full_name,
+                   const LoadOptions& options, Operation& operation);
 
  private:
-  [[noreturn]] void fail_load(spnl_status status, const spnl_error& error, const std::string& full_name,
-                              Operation& operation) const;
+  [[noreturn]] void fail_load(spnl_status status, const spnl_error& error,
+                              const std::string& full_name, Operation& operation) const;
 
   std::string id_;
   const spnl_backend* table_;

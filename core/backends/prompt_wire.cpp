@@ -11,21 +11,30 @@ namespace {
 
 int32_t role_of(Role role) {
   switch (role) {
-    case Role::kNone: return SPNL_ROLE_NONE;
-    case Role::kSystem: return SPNL_ROLE_SYSTEM;
-    case Role::kUser: return SPNL_ROLE_USER;
-    case Role::kAssistant: return SPNL_ROLE_ASSISTANT;
-    case Role::kTool: return SPNL_ROLE_TOOL;
+    case Role::kNone:
+      return SPNL_ROLE_NONE;
+    case Role::kSystem:
+      return SPNL_ROLE_SYSTEM;
+    case Role::kUser:
+      return SPNL_ROLE_USER;
+    case Role::kAssistant:
+      return SPNL_ROLE_ASSISTANT;
+    case Role::kTool:
+      return SPNL_ROLE_TOOL;
   }
   return SPNL_ROLE_NONE;
 }
 
 int32_t kind_of(Prompt::Kind kind) {
   switch (kind) {
-    case Prompt::Kind::kMessage: return SPNL_FRAG_MESSAGE;
-    case Prompt::Kind::kTokens: return SPNL_FRAG_TOKENS;
-    case Prompt::Kind::kOrdered: return SPNL_FRAG_ORDERED;
-    case Prompt::Kind::kIndependent: return SPNL_FRAG_INDEPENDENT;
+    case Prompt::Kind::kMessage:
+      return SPNL_FRAG_MESSAGE;
+    case Prompt::Kind::kTokens:
+      return SPNL_FRAG_TOKENS;
+    case Prompt::Kind::kOrdered:
+      return SPNL_FRAG_ORDERED;
+    case Prompt::Kind::kIndependent:
+      return SPNL_FRAG_INDEPENDENT;
   }
   return SPNL_FRAG_ORDERED;
 }

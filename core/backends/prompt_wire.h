@@ -6,11 +6,13 @@
 
 namespace spnl::backends {
 
-/// A prompt in the ABI's form. It points into the Prompt and PromptOptions it was made from, which must outlive it.
+/// A prompt in the ABI's form. It points into the Prompt and PromptOptions it was made from, which
+/// must outlive it.
 class PromptWire {
  public:
-  /// `spans`: keep the groups; else only the messages and token runs, in order. The top-level ordered group is no fragment.
-  /// Throws Error(kEvaluation) when there are more fragments than the ABI can count.
+  /// `spans`: keep the groups; else only the messages and token runs, in order. The top-level
+  /// ordered group is no fragment. Throws Error(kEvaluation) when there are more fragments than the
+  /// ABI can count.
   PromptWire(const Prompt& prompt, const PromptOptions& options, bool spans);
   PromptWire(const PromptWire&) = delete;
   PromptWire& operator=(const PromptWire&) = delete;

@@ -15,7 +15,8 @@ using hub::printable;
 constexpr std::string_view kDefaultPrefix = "mistralrs";
 
 [[noreturn]] void fail_unusable(const Manifest& manifest) {
-  throw Error(ErrorCode::kNotLoadable, "backend " + manifest.id + " cannot be used: " + manifest.problem,
+  throw Error(ErrorCode::kNotLoadable,
+              "backend " + manifest.id + " cannot be used: " + manifest.problem,
               printable(manifest.file.string()));
 }
 
@@ -28,7 +29,8 @@ const Manifest* owner_of(const std::vector<Manifest>& manifests, std::string_vie
     if (!has || (found != nullptr && found->folder < manifest.folder)) continue;
     if (found != nullptr)
       throw Error(ErrorCode::kNotLoadable,
-                  "two backends claim the prefix '" + std::string(prefix) + "/': " + found->id + " and " + manifest.id,
+                  "two backends claim the prefix '" + std::string(prefix) + "/': " + found->id +
+                      " and " + manifest.id,
                   printable(found->file.string()) + " and " + printable(manifest.file.string()),
                   "remove one, or put one into an earlier folder");
     found = &manifest;
@@ -37,8 +39,10 @@ const Manifest* owner_of(const std::vector<Manifest>& manifests, std::string_vie
 }
 
 /// The longest known prefix that stands before a '/' of the name.
-const Manifest* longest_prefix(const std::vector<Manifest>& manifests, const std::string& name, size_t& length) {
-  for (size_t slash = name.rfind('/'); slash != name.npos && slash > 0; slash = name.rfind('/', slash - 1)) {
+const Manifest* longest_prefix(const std::vector<Manifest>& manifests, const std::string& name,
+                               size_t& length) {
+  for (size_t slash = name.rfind('/'); slash != name.npos && slash > 0;
+       slash = name.rfind('/', slash - 1)) {
     if (const Manifest* found = owner_of(manifests, std::string_view(name).substr(0, slash))) {
       length = slash;
       return found;
@@ -49,16 +53,19 @@ const Manifest* longest_prefix(const std::vector<Manifest>& manifests, const std
 
 }  // namespace
 
-std::string describe_found(const std::vector<Manifest>& manifests, const std::vector<SearchFolder>& folders) {
+std::string describe_found(const std::vector<Manifest>& manifests,
+                           const std::vector<SearchFolder>& folders) {
   std::string found, unusable, looked;
   for (const Manifest& manifest : manifests) {
     if (!manifest.problem.empty()) {
-      const std::string name = manifest.id.empty() ? printable(manifest.file.filename().string(), 120) : manifest.id;
+      const std::string name =
+          manifest.id.empty() ? printable(manifest.file.filename().string(), 120) : manifest.id;
       unusable += (unusable.empty() ? "" : ", ") + name + " (" + manifest.problem + ")";
       continue;
     }
     found += (found.empty() ? "" : ", ") + manifest.id + " (";
-    for (size_t i = 0; i < manifest.prefixes.size(); ++i) found += (i == 0 ? "" : " ") + manifest.prefixes[i] + "/";
+    for (size_t i = 0; i < manifest.prefixes.size(); ++i)
+      found += (i == 0 ? "" : " ") + manifest.prefixes[i] + "/";
     found += ")";
   }
   for (const SearchFolder& folder : folders) {
@@ -70,13 +77,14 @@ std::string describe_found(const std::vector<Manifest>& manifests, const std::ve
          (unusable.empty() ? "" : "; not usable: " + unusable) + "; looked in " + looked;
 }
 
-Route route(const std::vector<Manifest>& manifests, const std::vector<SearchFolder>& folders, const std::string& name) {
+Route route(const std::vector<Manifest>& manifests, const std::vector<SearchFolder>& folders,
+            const std::string& name) {
   size_t length = 0;
   if (const Manifest* found = longest_prefix(manifests, name, length)) {
     if (!found->problem.empty()) fail_unusable(*found);
     if (name.size() == length + 1)
-      throw Error(ErrorCode::kNotFound, "'" + printable(name) + "' names a backend but no model", "",
-                  "write " + printable(name) + "MODEL");
+      throw Error(ErrorCode::kNotFound, "'" + printable(name) + "' names a backend but no model",
+                  "", "write " + printable(name) + "MODEL");
     return {found, name.substr(length + 1), true};
   }
   try {

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "backends/library.h"
+#include "backends/outcome.h"
 #include "hub/printable.h"
 #include "spnl/error.h"
 
@@ -16,12 +17,15 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// How long a stopped load may go on before its caller stops waiting for it. Plugins look every 100 ms.
+/// How long a stopped load may go on before its caller stops waiting for it. Plugins look every 100
+/// ms.
 constexpr milliseconds kStopPatience{1000};
 
 std::string key_of(const std::string& id, const std::string& model, const LoadOptions& options) {
   std::string key;
-  const auto add = [&](const std::string& part) { key += std::to_string(part.size()) + ":" + part; };
+  const auto add = [&](const std::string& part) {
+    key += std::to_string(part.size()) + ":" + part;
+  };
   add(id);
   add(model);
   add(options.device);
@@ -35,7 +39,8 @@ std::string key_of(const std::string& id, const std::string& model, const LoadOp
 }
 
 unsigned pool_size() {
-  // Each model's strand holds a thread while it steps; plugins bring their own threads for the work itself.
+  // Each model's strand holds a thread while it steps; plugins bring their own threads for the work
+  // itself.
   return std::clamp(std::thread::hardware_concurrency(), 4u, 16u);
 }
 
@@ -80,22 +85,25 @@ std::string Runtime::verify(const Manifest& manifest) {
   return future.get();
 }
 
-std::shared_ptr<Model> Runtime::load(const Manifest& manifest, const std::string& model, const std::string& name,
-                                     const LoadOptions& options, std::stop_token stop) {
-  const auto interrupted = [&] { return Error(ErrorCode::kInterrupted, "loading was stopped", hub::printable(name)); };
+std::shared_ptr<Model> Runtime::load(const Manifest& manifest, const std::string& model,
+                                     const std::string& name, const LoadOptions& options,
+                                     std::stop_token stop) {
+  const auto interrupted = [name] {
+    return Error(ErrorCode::kInterrupted, "loading was stopped", hub::printable(name));
+  };
   const std::shared_ptr<Operation> operation = operations_.begin();
   const std::stop_callback on_stop(stop, [operation] { operation->cancelled = true; });
-  auto result = std::make_shared<std::promise<std::shared_ptr<Model>>>();
-  std::future<std::shared_ptr<Model>> future = result->get_future();
-  on_loader([self = shared_from_this(), result, operation, &manifest, model, name, options, interrupted] {
-    try {
-      if (operation->cancelled) throw Error(ErrorCode::kInterrupted, "loading was stopped", hub::printable(name));
-      result->set_value(self->load_here(manifest, model, name, options, *operation));
-    } catch (...) {
-      result->set_exception(std::current_exception());
-    }
-    self->operations_.end(*operation);
-  });
+  using Result = Outcome<std::shared_ptr<Model>>;
+  auto result = std::make_shared<std::promise<Result>>();
+  std::future<Result> future = result->get_future();
+  on_loader(
+      [self = shared_from_this(), result, operation, &manifest, model, name, options, interrupted] {
+        result->set_value(Result::of([&] {
+          if (operation->cancelled) throw interrupted();
+          return self->load_here(manifest, model, name, options, *operation);
+        }));
+        self->operations_.end(*operation);
+      });
   std::chrono::steady_clock::time_point stopped{};
   while (future.wait_for(milliseconds(50)) != std::future_status::ready) {
     if (!operation->cancelled) continue;
@@ -103,18 +111,20 @@ std::shared_ptr<Model> Runtime::load(const Manifest& manifest, const std::string
     if (stopped == std::chrono::steady_clock::time_point{}) stopped = now;
     if (now - stopped > kStopPatience) throw interrupted();
   }
-  return future.get();
+  return future.get().take();
 }
 
 Plugin& Runtime::plugin_here(const Manifest& manifest) {
   for (auto& [opened, plugin] : plugins_)
     if (opened == &manifest) return *plugin;
-  plugins_.emplace_back(&manifest, std::make_unique<Plugin>(manifest, HostContext{options_, operations_, environment_}));
+  plugins_.emplace_back(&manifest, std::make_unique<Plugin>(
+                                       manifest, HostContext{options_, operations_, environment_}));
   return *plugins_.back().second;
 }
 
-std::shared_ptr<Model> Runtime::load_here(const Manifest& manifest, const std::string& model, const std::string& name,
-                                          const LoadOptions& options, Operation& operation) {
+std::shared_ptr<Model> Runtime::load_here(const Manifest& manifest, const std::string& model,
+                                          const std::string& name, const LoadOptions& options,
+                                          Operation& operation) {
   const std::string key = key_of(manifest.id, model, options);
   std::erase_if(shared_, [](const Shared& s) { return s.handle.expired(); });
   std::erase_if(models_, [](const auto& m) { return m.expired(); });
@@ -126,8 +136,8 @@ std::shared_ptr<Model> Runtime::load_here(const Manifest& manifest, const std::s
   const auto log = [this, id = manifest.id](LogLevel level, const std::string& text) {
     if (options_.log) options_.log(level, id, text);
   };
-  auto loaded = std::make_shared<LoadedModel>(plugin.load(model, name, options, operation), threads().pool,
-                                              shared_from_this(), log);
+  auto loaded = std::make_shared<LoadedModel>(plugin.load(model, name, options, operation),
+                                              threads().pool, shared_from_this(), log);
   models_.push_back(loaded);
   auto handle = std::make_shared<ModelHandle>(std::move(loaded));
   shared_.push_back({key, handle});

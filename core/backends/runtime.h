@@ -14,8 +14,8 @@
 
 namespace spnl::backends {
 
-/// What Backends and the models it loaded share: threads, opened plugins, the models alive. Models that outlive Backends
-/// keep it, without its threads.
+/// What Backends and the models it loaded share: threads, opened plugins, the models alive. Models
+/// that outlive Backends keep it, without its threads.
 class Runtime : public std::enable_shared_from_this<Runtime> {
  public:
   explicit Runtime(BackendsOptions options);
@@ -27,13 +27,15 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
   std::optional<std::string> setting(const char* name) const;
 
   /// Loads on the loader thread; waits for the result or the stop.
-  std::shared_ptr<Model> load(const Manifest& manifest, const std::string& model, const std::string& name,
-                              const LoadOptions& options, std::stop_token stop);
+  std::shared_ptr<Model> load(const Manifest& manifest, const std::string& model,
+                              const std::string& name, const LoadOptions& options,
+                              std::stop_token stop);
 
   /// Opens a library on the loader thread, to see whether it can be; the problem, or empty.
   std::string verify(const Manifest& manifest);
 
-  /// Stops loads, closes the models still alive, then the plugins, last opened first, and joins the threads.
+  /// Stops loads, closes the models still alive, then the plugins, last opened first, and joins the
+  /// threads.
   void shut_down();
 
  private:
@@ -49,8 +51,9 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
 
   Threads& threads();
   void on_loader(std::function<void()> job);
-  std::shared_ptr<Model> load_here(const Manifest& manifest, const std::string& model, const std::string& name,
-                                   const LoadOptions& options, Operation& operation);
+  std::shared_ptr<Model> load_here(const Manifest& manifest, const std::string& model,
+                                   const std::string& name, const LoadOptions& options,
+                                   Operation& operation);
   Plugin& plugin_here(const Manifest& manifest);
 
   const BackendsOptions options_;

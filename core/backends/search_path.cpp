@@ -46,8 +46,8 @@ std::optional<fs::path> user_folder(const Environment& environment) {
 fs::path own_file() {
   Dl_info info{};
   std::error_code failed;
-  if (dladdr(reinterpret_cast<const void*>(&installation_folder), &info) != 0 && info.dli_fname != nullptr &&
-      std::strchr(info.dli_fname, '/') != nullptr) {
+  if (dladdr(reinterpret_cast<const void*>(&installation_folder), &info) != 0 &&
+      info.dli_fname != nullptr && std::strchr(info.dli_fname, '/') != nullptr) {
     fs::path file = fs::canonical(info.dli_fname, failed);
     if (!failed) return file;
   }
@@ -59,7 +59,8 @@ std::vector<fs::path> manifest_files(const fs::path& folder, std::error_code& fa
   std::vector<fs::path> files;
   for (fs::directory_iterator it(folder, failed), end; !failed && it != end; it.increment(failed)) {
     const std::string name = it->path().filename().string();
-    if (name.ends_with(kManifestSuffix) && name.size() > kManifestSuffix.size() && files.size() < kMaxManifests)
+    if (name.ends_with(kManifestSuffix) && name.size() > kManifestSuffix.size() &&
+        files.size() < kMaxManifests)
       files.push_back(it->path());
   }
   std::sort(files.begin(), files.end());
@@ -90,12 +91,14 @@ fs::path installation_folder() {
   return folder / "spnl" / "backends";
 }
 
-std::vector<SearchFolder> search_folders(const std::vector<fs::path>& explicit_paths, const Environment& environment) {
+std::vector<SearchFolder> search_folders(const std::vector<fs::path>& explicit_paths,
+                                         const Environment& environment) {
   std::vector<SearchFolder> out;
   const auto add = [&](const fs::path& path, bool check_owner) {
     if (path.empty()) return;
     SearchFolder folder{normal(path), check_owner};
-    const bool known = std::any_of(out.begin(), out.end(), [&](const SearchFolder& f) { return f.path == folder.path; });
+    const bool known = std::any_of(out.begin(), out.end(),
+                                   [&](const SearchFolder& f) { return f.path == folder.path; });
     if (!known) out.push_back(std::move(folder));
   };
   for (const fs::path& path : explicit_paths) {
@@ -121,7 +124,8 @@ std::string trust_problem(const fs::path& path, bool check_owner, bool regular_f
   const std::string shown = printable(path.string());
   if ((regular_file ? lstat(path.c_str(), &status) : stat(path.c_str(), &status)) != 0)
     return shown + ": " + std::error_code(errno, std::generic_category()).message();
-  if (regular_file && S_ISLNK(status.st_mode)) return shown + " is a symbolic link; put the file itself there";
+  if (regular_file && S_ISLNK(status.st_mode))
+    return shown + " is a symbolic link; put the file itself there";
   if (regular_file && !S_ISREG(status.st_mode)) return shown + " is no regular file";
   if (check_owner && status.st_uid != 0 && status.st_uid != geteuid())
     return shown + " belongs to another user; name its folder with --backend-path if you trust it";
@@ -151,13 +155,16 @@ std::vector<Manifest> find_manifests(const std::vector<SearchFolder>& folders) {
       manifest.file = file;
       if (problem.empty()) {
         manifest = read_manifest(file);
-        problem = manifest.problem.empty() ? first_trust_problem(folders[i], manifest) : manifest.problem;
+        problem =
+            manifest.problem.empty() ? first_trust_problem(folders[i], manifest) : manifest.problem;
       }
       manifest.problem = std::move(problem);
       manifest.folder = i;
       for (const Manifest& earlier : out)
-        if (manifest.problem.empty() && !manifest.id.empty() && earlier.id == manifest.id && earlier.folder < i)
-          manifest.problem = "hidden by the backend of the same id in " + printable(folders[earlier.folder].path.string());
+        if (manifest.problem.empty() && !manifest.id.empty() && earlier.id == manifest.id &&
+            earlier.folder < i)
+          manifest.problem = "hidden by the backend of the same id in " +
+                             printable(folders[earlier.folder].path.string());
       out.push_back(std::move(manifest));
     }
   }

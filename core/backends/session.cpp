@@ -14,10 +14,12 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr uint32_t kMaxSamples = 1u << 20;
-/// One engine step while tokens come, so that they are shown at once; when nothing comes, longer, so that a plugin that
-/// waits for a network may sleep inside step() instead of being called in a busy loop.
+/// One engine step while tokens come, so that they are shown at once; when nothing comes, longer,
+/// so that a plugin that waits for a network may sleep inside step() instead of being called in a
+/// busy loop.
 constexpr uint64_t kQuietBudgetNs = 5'000'000;
-/// Steps that return this fast, this often, without an event are taken for a plugin that does not wait by itself.
+/// Steps that return this fast, this often, without an event are taken for a plugin that does not
+/// wait by itself.
 constexpr std::chrono::microseconds kFastStep{100};
 constexpr unsigned kMaxFastSteps = 32;
 constexpr milliseconds kRest{1};
@@ -28,7 +30,9 @@ constexpr unsigned kMaxStuck = 400;
 /// Marks the calling thread as the one that events may come from.
 class Inside {
  public:
-  explicit Inside(std::atomic<std::thread::id>& where) : where_(where) { where_ = std::this_thread::get_id(); }
+  explicit Inside(std::atomic<std::thread::id>& where) : where_(where) {
+    where_ = std::this_thread::get_id();
+  }
   ~Inside() { where_ = std::thread::id(); }
   Inside(const Inside&) = delete;
   Inside& operator=(const Inside&) = delete;
@@ -39,11 +43,13 @@ class Inside {
 
 }  // namespace
 
-Session::Session(const spnl_backend& table, spnl_model* model, bool spans, ModelStrand& strand, Log log)
+Session::Session(const spnl_backend& table, spnl_model* model, bool spans, ModelStrand& strand,
+                 Log log)
     : table_(table), model_(model), spans_(spans), strand_(strand), log_(std::move(log)) {}
 
 uint64_t Session::generate(GenerateRequest request, GenerateHandlers handlers) {
-  if (request.samples > kMaxSamples) throw Error(ErrorCode::kUsage, "more than a million samples of one request");
+  if (request.samples > kMaxSamples)
+    throw Error(ErrorCode::kUsage, "more than a million samples of one request");
   uint64_t id = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -69,7 +75,8 @@ void Session::cancel(uint64_t generation) {
     found->second.cancelled = true;
     cancel_seen_ = true;
     // At once, not behind a long step. The lock keeps the session open meanwhile.
-    if (found->second.submitted && session_ != nullptr) table_.cancel(session_, found->second.sequence);
+    if (found->second.submitted && session_ != nullptr)
+      table_.cancel(session_, found->second.sequence);
   }
   strand_.post([self = shared_from_this()] { self->schedule(); });
 }
@@ -97,7 +104,8 @@ void Session::pump() {
     fail_session(e.what());
   }
   if (closed_ || scheduled_ || (running_.empty() && waiting_.empty())) return;
-  const bool stuck = running_.empty() && stuck_ > 0, resting = fast_step_ && quiet_steps_ > kMaxFastSteps;
+  const bool stuck = running_.empty() && stuck_ > 0,
+             resting = fast_step_ && quiet_steps_ > kMaxFastSteps;
   if (!stuck && !resting) return schedule();
   scheduled_ = true;
   strand_.post_after(stuck ? kBusyRest : kRest, [self = shared_from_this()] { self->pump(); });
@@ -106,7 +114,8 @@ void Session::pump() {
 void Session::drop_cancelled() {
   if (!cancel_seen_.exchange(false)) return;
   std::deque<Entry> kept, dropped;
-  for (Entry& entry : waiting_) (is_cancelled(entry->id) ? dropped : kept).push_back(std::move(entry));
+  for (Entry& entry : waiting_)
+    (is_cancelled(entry->id) ? dropped : kept).push_back(std::move(entry));
   waiting_ = std::move(kept);
   for (const Entry& entry : dropped) {
     entry->finish_rest(FinishReason::kCancelled, "");
@@ -241,7 +250,8 @@ void Session::deliver() {
   }
 }
 
-/// After a failed step nothing is known about the plugin's session: all in it fail, the next generation gets a new one.
+/// After a failed step nothing is known about the plugin's session: all in it fail, the next
+/// generation gets a new one.
 void Session::fail_session(const std::string& reason) {
   log_(LogLevel::kError, reason);
   for (const auto& [id, generation] : running_) generation->fail_with(reason);
@@ -263,7 +273,8 @@ void Session::close_session() {
   deliver();
 }
 
-void Session::end_all(std::unordered_map<uint64_t, Entry> generations, FinishReason reason, const std::string& error) {
+void Session::end_all(std::unordered_map<uint64_t, Entry> generations, FinishReason reason,
+                      const std::string& error) {
   for (const auto& [id, generation] : generations) {
     generation->finish_rest(reason, error);
     complete(generation);
@@ -277,7 +288,8 @@ void Session::complete(const Entry& generation) {
     states_.erase(generation->id);
   }
   std::string problem;
-  if (!generation->report(problem)) log_(LogLevel::kError, "a handler of results threw: " + problem);
+  if (!generation->report(problem))
+    log_(LogLevel::kError, "a handler of results threw: " + problem);
 }
 
 void Session::close() {

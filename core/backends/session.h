@@ -16,9 +16,10 @@
 
 namespace spnl::backends {
 
-/// The generations of one model: one session with the plugin, opened at the first generation, stepped on the model's
-/// strand while anything is alive. What the plugin does wrong (a step that fails, a FINISH that never comes, events of
-/// unknown sequences) ends generations with an error, never without one.
+/// The generations of one model: one session with the plugin, opened at the first generation,
+/// stepped on the model's strand while anything is alive. What the plugin does wrong (a step that
+/// fails, a FINISH that never comes, events of unknown sequences) ends generations with an error,
+/// never without one.
 class Session : public std::enable_shared_from_this<Session> {
  public:
   using Log = std::function<void(LogLevel, const std::string&)>;
@@ -26,7 +27,8 @@ class Session : public std::enable_shared_from_this<Session> {
   /// `table`, `model` and `strand` must be valid until close() returned.
   Session(const spnl_backend& table, spnl_model* model, bool spans, ModelStrand& strand, Log log);
 
-  /// Any thread. Throws Error(kEvaluation) when the model is closed, Error(kUsage) for absurd numbers of samples.
+  /// Any thread. Throws Error(kEvaluation) when the model is closed, Error(kUsage) for absurd
+  /// numbers of samples.
   uint64_t generate(GenerateRequest request, GenerateHandlers handlers);
   /// Any thread.
   void cancel(uint64_t generation);
@@ -54,7 +56,8 @@ class Session : public std::enable_shared_from_this<Session> {
   void deliver();
   void fail_session(const std::string& reason);
   void close_session();
-  void end_all(std::unordered_map<uint64_t, Entry> generations, FinishReason reason, const std::string& error);
+  void end_all(std::unordered_map<uint64_t, Entry> generations, FinishReason reason,
+               const std::string& error);
   void complete(const Entry& generation);
   bool is_cancelled(uint64_t generation);
 
@@ -66,13 +69,14 @@ class Session : public std::enable_shared_from_this<Session> {
 
   std::mutex mutex_;  ///< guards the next three
   std::unordered_map<uint64_t, State> states_;
-  spnl_session* session_ = nullptr;  ///< written on the strand, under the lock; so the strand reads it without
+  spnl_session* session_ =
+      nullptr;  ///< written on the strand, under the lock; so the strand reads it without
   uint64_t next_id_ = 1;
 
-  std::deque<Entry> waiting_;                     ///< not accepted by the plugin yet
-  std::unordered_map<uint64_t, Entry> running_;   ///< accepted, not finished
-  std::vector<EventCopy> events_;                 ///< of the running step
-  std::atomic<std::thread::id> inside_;           ///< the thread in step() or session_close()
+  std::deque<Entry> waiting_;                    ///< not accepted by the plugin yet
+  std::unordered_map<uint64_t, Entry> running_;  ///< accepted, not finished
+  std::vector<EventCopy> events_;                ///< of the running step
+  std::atomic<std::thread::id> inside_;          ///< the thread in step() or session_close()
   std::atomic<bool> foreign_event_ = false;
   std::atomic<bool> cancel_seen_ = false;  ///< since waiting_ was last looked through
   bool scheduled_ = false, closed_ = false;

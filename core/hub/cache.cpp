@@ -1,4 +1,5 @@
-// The Hugging Face cache: models--org--name/{refs/main, blobs/<etag>, snapshots/<commit>/file -> ../../blobs/<etag>}.
+// The Hugging Face cache: models--org--name/{refs/main, blobs/<etag>, snapshots/<commit>/file ->
+// ../../blobs/<etag>}.
 #include "hub/cache.h"
 
 #include <algorithm>
@@ -43,11 +44,13 @@ std::optional<std::string> main_commit(const fs::path& folder) {
   char buffer[129];
   in.read(buffer, sizeof buffer);
   std::string commit(buffer, static_cast<size_t>(in.gcount()));
-  while (!commit.empty() && (commit.back() == '\n' || commit.back() == '\r' || commit.back() == ' '))
+  while (!commit.empty() &&
+         (commit.back() == '\n' || commit.back() == '\r' || commit.back() == ' '))
     commit.pop_back();
   if (commit.empty() || commit.size() > 128) return std::nullopt;
   for (char c : commit)
-    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-'))
+    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+          c == '-'))
       return std::nullopt;
   return commit;
 }
@@ -73,15 +76,16 @@ std::vector<fs::path> snapshots(const fs::path& repository_folder) {
   };
   std::vector<Snapshot> found;
   std::error_code failed;
-  for (fs::directory_iterator it(repository_folder / "snapshots", failed), end; !failed && it != end;
-       it.increment(failed)) {
+  for (fs::directory_iterator it(repository_folder / "snapshots", failed), end;
+       !failed && it != end; it.increment(failed)) {
     std::error_code ignored;
     if (found.size() < 1000 && it->is_directory(ignored))
       found.push_back({it->path(), fs::last_write_time(it->path(), ignored)});
   }
   const auto commit = main_commit(repository_folder);
   std::sort(found.begin(), found.end(), [&](const Snapshot& a, const Snapshot& b) {
-    const bool a_main = commit && a.path.filename() == *commit, b_main = commit && b.path.filename() == *commit;
+    const bool a_main = commit && a.path.filename() == *commit,
+               b_main = commit && b.path.filename() == *commit;
     if (a_main != b_main) return a_main;
     return a.time != b.time ? a.time > b.time : a.path < b.path;
   });

@@ -49,7 +49,8 @@ Split split_name(std::string_view name) {
   return {std::string(stem), 1, 1};
 }
 
-/// Bits a weight that the name promises, from its last quant-like word ("Q4_K_M", "IQ2_XS", "BF16"); 0: none found.
+/// Bits a weight that the name promises, from its last quant-like word ("Q4_K_M", "IQ2_XS",
+/// "BF16"); 0: none found.
 int named_bits(const std::string& stem) {
   const size_t start = stem.find_last_of("-.");
   std::string_view word = std::string_view(stem).substr(start == stem.npos ? 0 : start + 1);
@@ -58,7 +59,9 @@ int named_bits(const std::string& stem) {
     word.remove_prefix(head.size());
     const char c = word[0];
     if (c < '0' || c > '9') return 0;
-    return c == '1' && word.starts_with("16") ? 16 : c == '3' && word.starts_with("32") ? 32 : c - '0';
+    return c == '1' && word.starts_with("16")   ? 16
+           : c == '3' && word.starts_with("32") ? 32
+                                                : c - '0';
   }
   return 0;
 }
@@ -74,10 +77,12 @@ std::string base_name(const std::string& name) { return name.substr(name.rfind('
 bool ends_in_quant(const std::string& stem, const std::string& quant) {
   if (stem == quant) return true;
   return stem.size() > quant.size() && stem.ends_with(quant) &&
-         (stem[stem.size() - quant.size() - 1] == '-' || stem[stem.size() - quant.size() - 1] == '.');
+         (stem[stem.size() - quant.size() - 1] == '-' ||
+          stem[stem.size() - quant.size() - 1] == '.');
 }
 
-/// Smaller first; then by the shorter name, so that plain names win over decorated ones; then by name.
+/// Smaller first; then by the shorter name, so that plain names win over decorated ones; then by
+/// name.
 bool better(const Candidate& a, const Candidate& b, bool by_size) {
   if (by_size && a.bytes != b.bytes) return a.bytes < b.bytes;
   if (a.stem.size() != b.stem.size()) return a.stem.size() < b.stem.size();
@@ -127,7 +132,8 @@ std::vector<Candidate> candidates_of(const std::vector<ModelFile>& files, std::s
 }  // namespace
 
 bool is_gguf_name(std::string_view name) {
-  return name.size() > kSuffix.size() && lower(name.substr(name.size() - kSuffix.size())) == kSuffix;
+  return name.size() > kSuffix.size() &&
+         lower(name.substr(name.size() - kSuffix.size())) == kSuffix;
 }
 
 std::vector<ModelFile> parts_of(const ModelFile& file, const std::vector<ModelFile>& siblings,
@@ -140,7 +146,8 @@ std::vector<ModelFile> parts_of(const ModelFile& file, const std::vector<ModelFi
   for (uint32_t part = 1; part <= split.parts; ++part) {
     char tail[48];
     std::snprintf(tail, sizeof tail, "-%05u-of-%05u", part, split.parts);
-    const std::string wanted = split.stem + tail + file.name.substr(file.name.size() - kSuffix.size());
+    const std::string wanted =
+        split.stem + tail + file.name.substr(file.name.size() - kSuffix.size());
     const auto found = std::find_if(siblings.begin(), siblings.end(),
                                     [&](const ModelFile& f) { return f.name == wanted; });
     if (found == siblings.end()) {
@@ -162,21 +169,26 @@ GgufChoice choose_gguf(const std::vector<ModelFile>& files, std::string_view sel
 
   if (!selector.empty()) {
     const std::string quant = lower(selector);
-    if (const auto* c = best(candidates, false, [&](const Candidate& x) { return ends_in_quant(x.stem, quant); }))
+    if (const auto* c = best(candidates, false,
+                             [&](const Candidate& x) { return ends_in_quant(x.stem, quant); }))
       return {c->files, ""};
-    return {{}, "no file's name ends in " + printable(selector) + "; there is " + names_of(candidates) +
-                    (incomplete.empty() ? "" : "; " + incomplete)};
+    return {{},
+            "no file's name ends in " + printable(selector) + "; there is " + names_of(candidates) +
+                (incomplete.empty() ? "" : "; " + incomplete)};
   }
   for (std::string_view quant : kPreferred)
-    if (const auto* c = best(candidates, false,
-                             [&](const Candidate& x) { return ends_in_quant(x.stem, std::string(quant)); }))
+    if (const auto* c = best(candidates, false, [&](const Candidate& x) {
+          return ends_in_quant(x.stem, std::string(quant));
+        }))
       return {c->files, ""};
   const auto enough = [](const Candidate& x) {
     const int bits = named_bits(x.stem);
     return bits == 0 || bits >= 4;
   };
   if (const auto* c = best(candidates, true, enough)) return {c->files, ""};
-  return {{}, "only files of less than 4 bits a weight: " + names_of(candidates) + "; name one as :QUANT"};
+  return {
+      {},
+      "only files of less than 4 bits a weight: " + names_of(candidates) + "; name one as :QUANT"};
 }
 
 }  // namespace spnl::hub

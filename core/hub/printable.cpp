@@ -6,11 +6,16 @@ namespace spnl::hub {
 
 namespace {
 
-/// Length of the well-formed UTF-8 character at the start of `text`, or 0. Overlong forms and surrogates are not told
-/// apart: the aim is a line that a terminal shows, not validation.
+/// Length of the well-formed UTF-8 character at the start of `text`, or 0. Overlong forms and
+/// surrogates are not told apart: the aim is a line that a terminal shows, not validation.
 size_t character_length(std::string_view text) {
   const auto first = static_cast<unsigned char>(text[0]);
-  const size_t n = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
+  const size_t n = first < 0x80   ? 1
+                   : first < 0xC2 ? 0
+                   : first < 0xE0 ? 2
+                   : first < 0xF0 ? 3
+                   : first < 0xF5 ? 4
+                                  : 0;
   if (n > text.size()) return 0;
   for (size_t i = 1; i < n; ++i)
     if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) return 0;

@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 
 std::string shown(const fs::path& path) { return printable(path.string(), 1000); }
 
-/// Does a folder hold GGUF models, of which one is to be chosen, rather than one model in other files?
+/// Does a folder hold GGUF models, of which one is to be chosen, rather than one model in other
+/// files?
 bool is_gguf_repository(const std::vector<ModelFile>& files, const std::string& repository) {
   bool gguf = false, safetensors = false;
   for (const ModelFile& file : files) {
@@ -44,7 +45,8 @@ Selection select(const fs::path& folder, const ModelName& name, std::string_view
   const bool choose = is_gguf_repository(listing.files, name.repository);
   if (choose && (glob == "*" || is_gguf_name(glob))) {
     GgufChoice choice = choose_gguf(listing.files, name.selector);
-    // An own pattern ("model*.gguf") narrows; the usual ones take the choice, in whatever subfolder it is.
+    // An own pattern ("model*.gguf") narrows; the usual ones take the choice, in whatever subfolder
+    // it is.
     if (glob != "*" && glob != "*.gguf")
       std::erase_if(choice.files, [&](const ModelFile& f) { return !glob_match(glob, f.name); });
     out.files = std::move(choice.files);
@@ -56,7 +58,8 @@ Selection select(const fs::path& folder, const ModelName& name, std::string_view
   if (!out.files.empty()) return out;
   if (out.reason.empty()) out.reason = "no file matches '" + printable(glob, 80) + "'";
   if (listing.dangling > 0)
-    out.reason += "; " + std::to_string(listing.dangling) + " links lead nowhere (a download that did not finish?)";
+    out.reason += "; " + std::to_string(listing.dangling) +
+                  " links lead nowhere (a download that did not finish?)";
   if (!listing.problem.empty()) out.reason += "; " + listing.problem;
   return out;
 }
@@ -71,10 +74,13 @@ bool has_gguf_magic(const fs::path& path) {
 std::vector<ModelFile> resolve_file(const fs::path& path, std::string_view glob) {
   std::error_code failed;
   ModelFile file{path.filename().string(), path, fs::file_size(path, failed)};
-  if (failed) throw Error(ErrorCode::kNotFound, "cannot read the model file: " + failed.message(), shown(path));
+  if (failed)
+    throw Error(ErrorCode::kNotFound, "cannot read the model file: " + failed.message(),
+                shown(path));
   const bool matches = glob_match(glob, file.name) || (glob == "*.gguf" && has_gguf_magic(path));
   if (!matches)
-    throw Error(ErrorCode::kNotFound, "the model is one file that does not match '" + printable(glob, 80) + "'",
+    throw Error(ErrorCode::kNotFound,
+                "the model is one file that does not match '" + printable(glob, 80) + "'",
                 shown(path));
   if (!is_gguf_name(file.name)) return {file};
   std::string missing;
@@ -85,7 +91,8 @@ std::vector<ModelFile> resolve_file(const fs::path& path, std::string_view glob)
     parts = parts_of(file, list_files(path.parent_path()).files, missing);
   }
   if (parts.empty())
-    throw Error(ErrorCode::kNotFound, "part " + printable(missing, 160) + " of a split file is missing", shown(path));
+    throw Error(ErrorCode::kNotFound,
+                "part " + printable(missing, 160) + " of a split file is missing", shown(path));
   return parts;
 }
 
@@ -118,20 +125,24 @@ std::vector<ModelFile> resolve_repository(const ModelName& name, std::string_vie
   std::error_code failed;
   const fs::file_status status = fs::status(folder, failed);
   if (!reason.empty())
-    throw Error(ErrorCode::kNotFound, "model " + model + ": " + reason, "looked in " + shown(folder));
+    throw Error(ErrorCode::kNotFound, "model " + model + ": " + reason,
+                "looked in " + shown(folder));
   if (status.type() == fs::file_type::not_found)
     throw Error(ErrorCode::kNotFound, "model " + model + " is not in the Hugging Face cache",
                 "looked for " + shown(folder),
-                "put it there with another tool (models are not downloaded yet), set HF_HUB_CACHE or HF_HOME, or "
+                "put it there with another tool (models are not downloaded yet), set HF_HUB_CACHE "
+                "or HF_HOME, or "
                 "give a path");
-  throw Error(ErrorCode::kNotFound,
-              "model " + model + ": " + (failed ? failed.message() : "its cache folder holds no snapshot"),
-              "looked in " + shown(folder), "download it again");
+  throw Error(
+      ErrorCode::kNotFound,
+      "model " + model + ": " + (failed ? failed.message() : "its cache folder holds no snapshot"),
+      "looked in " + shown(folder), "download it again");
 }
 
 }  // namespace
 
-std::vector<ModelFile> resolve(const ModelName& name, std::string_view glob, const Environment& environment) {
+std::vector<ModelFile> resolve(const ModelName& name, std::string_view glob,
+                               const Environment& environment) {
   if (!name.path.empty()) return resolve_path(name, glob);
   return resolve_repository(name, glob, environment);
 }

@@ -6,7 +6,8 @@
 
 namespace spnl::hub {
 
-/// The repository that a short name ("smollm2:135m") stands for; section 10 of the language specification.
+/// The repository that a short name ("smollm2:135m") stands for; section 10 of the language
+/// specification.
 std::optional<std::string> short_name_repository(std::string_view name);
 
 /// Short names that look like `name`, best first, at most three.

@@ -1,7 +1,7 @@
-// Finding, listing and opening backends through the public interface, with real libraries, good and bad.
-#include <boost/test/unit_test.hpp>
-
+// Finding, listing and opening backends through the public interface, with real libraries, good and
+// bad.
 #include <algorithm>
+#include <boost/test/unit_test.hpp>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -30,7 +30,8 @@ std::string read(const fs::path& file) {
 }
 
 /// Only what was found below `folder`: the machine may have backends installed.
-std::map<std::string, BackendInfo> listed(const Backends& backends, bool verify, const fs::path& below = {}) {
+std::map<std::string, BackendInfo> listed(const Backends& backends, bool verify,
+                                          const fs::path& below = {}) {
   std::map<std::string, BackendInfo> out;
   for (BackendInfo& info : backends.list(verify))
     if (below.empty() || info.manifest.string().starts_with(below.string()))
@@ -38,10 +39,13 @@ std::map<std::string, BackendInfo> listed(const Backends& backends, bool verify,
   return out;
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != text.npos;
+}
 
 std::string manifest(const std::string& id, const std::string& more) {
-  return R"({"id": ")" + id + R"(", "version": "1.0", "abi": {"major": 1, "minor_needed": 0}, "prefixes": [")" + id +
+  return R"({"id": ")" + id +
+         R"(", "version": "1.0", "abi": {"major": 1, "minor_needed": 0}, "prefixes": [")" + id +
          R"("], "capabilities": ["bulk_map"], )" + more + "}";
 }
 
@@ -126,8 +130,8 @@ BOOST_AUTO_TEST_CASE(libraries_cut_anywhere_do_no_harm) {
 BOOST_AUTO_TEST_CASE(loading_a_bad_one_says_why) {
   Backends backends(at({kFakes / "fake_null", kFakes / "fake"}));
   BOOST_CHECK_EXCEPTION(backends.load("null/x", {}), Error, [](const Error& e) {
-    return e.code() == ErrorCode::kNotLoadable && contains(e.what(), "backend null") && contains(e.what(), "no step") &&
-           contains(e.what(), "fake_null.so");
+    return e.code() == ErrorCode::kNotLoadable && contains(e.what(), "backend null") &&
+           contains(e.what(), "no step") && contains(e.what(), "fake_null.so");
   });
   BOOST_TEST(backends.load("fake/echo", {})->info().architecture == "echo");
 }
@@ -157,8 +161,9 @@ BOOST_AUTO_TEST_CASE(hash_is_compared) {
   // The same library, which no case here opens: its process-wide versions clash with fake's.
   const std::string digest = backends::file_sha256(temp / "fake_clash.so");
   BOOST_TEST(digest.size() == 64u);
-  temp.write("fake_clash.spnl.json", manifest("fake_clash", R"("library": "fake_clash.so", "sha256": ")" +
-                                                                std::string(64, 'a') + "\""));
+  temp.write("fake_clash.spnl.json",
+             manifest("fake_clash",
+                      R"("library": "fake_clash.so", "sha256": ")" + std::string(64, 'a') + "\""));
   const Backends backends(at({temp.path()}));
   BOOST_TEST(contains(listed(backends, true, temp.path()).at("fake_clash").problem, "SHA-256"));
 }
@@ -167,8 +172,9 @@ BOOST_AUTO_TEST_CASE(clashing_process_wide_libraries_are_refused) {
   Backends backends(at({kFakes / "fake", kFakes / "fake_clash"}));
   backends.load("fake/echo", {});
   BOOST_CHECK_EXCEPTION(backends.load("clash/echo", {}), Error, [](const Error& e) {
-    return e.code() == ErrorCode::kNotLoadable && contains(e.what(), "libtorch 3.0") && contains(e.what(), "brought 2.0") &&
-           contains(e.what(), "fake_clash") && contains(e.what(), "backend fake,");
+    return e.code() == ErrorCode::kNotLoadable && contains(e.what(), "libtorch 3.0") &&
+           contains(e.what(), "brought 2.0") && contains(e.what(), "fake_clash") &&
+           contains(e.what(), "backend fake,");
   });
 }
 
@@ -177,8 +183,9 @@ BOOST_AUTO_TEST_CASE(unknown_prefix_lists_what_there_is) {
   temp.write("broken.spnl.json", "[");
   Backends backends(at({kFakes / "fake", temp.path(), "/no/such/folder"}));
   BOOST_CHECK_EXCEPTION(backends.load("nosuch/some/model", {}), Error, [&](const Error& e) {
-    return e.code() == ErrorCode::kNotFound && contains(e.what(), "fake (fake/)") && contains(e.what(), "broken.spnl.json") &&
-           contains(e.what(), temp.path().string()) && contains(e.what(), "/no/such/folder (missing)");
+    return e.code() == ErrorCode::kNotFound && contains(e.what(), "fake (fake/)") &&
+           contains(e.what(), "broken.spnl.json") && contains(e.what(), temp.path().string()) &&
+           contains(e.what(), "/no/such/folder (missing)");
   });
   BOOST_CHECK_THROW(backends.load("", {}), Error);
   BOOST_CHECK_THROW(backends.load("fake/", {}), Error);
@@ -196,14 +203,20 @@ BOOST_AUTO_TEST_CASE(names_without_prefix_go_to_the_default) {
     return e.code() == ErrorCode::kNotFound && contains(e.what(), "smollm2:135m");
   });
   TempFolder cache;
-  cache.write("models--HuggingFaceTB--SmolLM2-135M-Instruct-GGUF/snapshots/abc/smollm2-135m-instruct-q8_0.gguf", "GGUF");
+  cache.write(
+      "models--HuggingFaceTB--SmolLM2-135M-Instruct-GGUF/snapshots/abc/"
+      "smollm2-135m-instruct-q8_0.gguf",
+      "GGUF");
   BackendsOptions options = at({kFakes / "fake_default"});
   options.config["HF_HUB_CACHE"] = cache.path().string();
   Backends with_cache(std::move(options));
-  for (const char* name : {"smollm2:135m", "HuggingFaceTB/SmolLM2-135M-Instruct-GGUF", "mistralrs/smollm2:135m"})
-    BOOST_TEST(with_cache.load(name, {})->info().architecture == "files=smollm2-135m-instruct-q8_0.gguf;");
+  for (const char* name :
+       {"smollm2:135m", "HuggingFaceTB/SmolLM2-135M-Instruct-GGUF", "mistralrs/smollm2:135m"})
+    BOOST_TEST(with_cache.load(name, {})->info().architecture ==
+               "files=smollm2-135m-instruct-q8_0.gguf;");
   BOOST_CHECK_EXCEPTION(with_cache.load("mistralrs/smollm2:360m", {}), Error, [](const Error& e) {
-    return e.code() == ErrorCode::kNotFound && contains(e.what(), "models--HuggingFaceTB--SmolLM2-360M-Instruct-GGUF");
+    return e.code() == ErrorCode::kNotFound &&
+           contains(e.what(), "models--HuggingFaceTB--SmolLM2-360M-Instruct-GGUF");
   });
 }
 

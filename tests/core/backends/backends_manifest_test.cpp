@@ -1,6 +1,5 @@
 // Manifests, search path, routing, prompts on the wire: without any library.
 #include <boost/test/unit_test.hpp>
-
 #include <map>
 #include <random>
 
@@ -29,7 +28,9 @@ std::string replaced(std::string text, const std::string& from, const std::strin
   return text;
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != text.npos;
+}
 
 Environment fixed(std::map<std::string, std::string> values) {
   return [values](const char* name) -> std::optional<std::string> {
@@ -95,7 +96,8 @@ BOOST_AUTO_TEST_CASE(manifest_bad) {
   }
   BOOST_TEST(contains(read_manifest(temp / "missing").problem, "cannot be read"));
   // The id and prefixes survive a problem with the rest.
-  const Manifest m = read_manifest(temp.write("x.spnl.json", replaced(kGood, "\"major\": 1", "\"major\": 2")));
+  const Manifest m =
+      read_manifest(temp.write("x.spnl.json", replaced(kGood, "\"major\": 1", "\"major\": 2")));
   BOOST_TEST(m.id == "good");
   BOOST_TEST(m.prefixes.size() == 2u);
 }
@@ -106,7 +108,8 @@ BOOST_AUTO_TEST_CASE(manifest_mutated_never_throws) {
   size_t good = 0;
   for (int i = 0; i < 2000; ++i) {
     std::string text = kGood;
-    for (unsigned n = random() % 4 + 1; n > 0; --n) text[random() % text.size()] = static_cast<char>(random());
+    for (unsigned n = random() % 4 + 1; n > 0; --n)
+      text[random() % text.size()] = static_cast<char>(random());
     if (random() % 4 == 0) text.resize(random() % text.size());
     good += read_manifest(temp.write("x.spnl.json", text)).problem.empty() ? 1u : 0u;
   }
@@ -114,16 +117,23 @@ BOOST_AUTO_TEST_CASE(manifest_mutated_never_throws) {
 }
 
 BOOST_AUTO_TEST_CASE(search_order) {
-  const auto folders = search_folders({"relative", "/explicit"}, fixed({{"SPNL_BACKEND_PATH", "/one::./two:three:/four/"},
-                                                                       {"HOME", "/home/me"}}));
+  const auto folders = search_folders(
+      {"relative", "/explicit"},
+      fixed({{"SPNL_BACKEND_PATH", "/one::./two:three:/four/"}, {"HOME", "/home/me"}}));
   std::vector<std::string> paths;
   for (const auto& folder : folders) paths.push_back(folder.path.string());
-  const std::vector<std::string> expected = {(fs::current_path() / "relative").string(), "/explicit", "/one", "/four",
-                                             "/home/me/.local/share/spnl/backends", installation_folder().string()};
+  const std::vector<std::string> expected = {(fs::current_path() / "relative").string(),
+                                             "/explicit",
+                                             "/one",
+                                             "/four",
+                                             "/home/me/.local/share/spnl/backends",
+                                             installation_folder().string()};
   BOOST_TEST(paths == expected, boost::test_tools::per_element());
   BOOST_TEST(!folders[0].check_owner);
   BOOST_TEST(folders[2].check_owner);
-  BOOST_TEST(search_folders({}, fixed({{"XDG_DATA_HOME", "/data"}, {"HOME", "/home/me"}}))[0].path == "/data/spnl/backends");
+  BOOST_TEST(
+      search_folders({}, fixed({{"XDG_DATA_HOME", "/data"}, {"HOME", "/home/me"}}))[0].path ==
+      "/data/spnl/backends");
   BOOST_TEST(search_folders({}, fixed({{"XDG_DATA_HOME", "data"}})).size() == 1u);
   BOOST_TEST(search_folders({"/a", "/a/", "/a/../a"}, fixed({})).size() == 2u);
   BOOST_TEST(installation_folder().is_absolute());
@@ -143,7 +153,8 @@ BOOST_AUTO_TEST_CASE(found_manifests) {
   fs::create_directory(temp / "b" / "dir.spnl.json");
   BOOST_REQUIRE(mkfifo((temp / "b" / "pipe.spnl.json").c_str(), 0600) == 0);
   temp.write("file", "");
-  const auto all = find_manifests({{temp / "a", true}, {temp / "b", true}, {temp / "none", true}, {temp / "file", true}});
+  const auto all = find_manifests(
+      {{temp / "a", true}, {temp / "b", true}, {temp / "none", true}, {temp / "file", true}});
   BOOST_REQUIRE_EQUAL(all.size(), 6u);
   BOOST_TEST(all[0].problem == "");
   BOOST_TEST(contains(all[1].problem, "no regular file"));
@@ -173,8 +184,8 @@ BOOST_AUTO_TEST_CASE(trust) {
 }
 
 BOOST_AUTO_TEST_CASE(routing) {
-  const std::vector<Manifest> all = {simple("m", {"mistralrs", "local"}), simple("v", {"vllm"}), simple("lab", {"vllm/lab"}),
-                                     simple("late", {"vllm"}, 1)};
+  const std::vector<Manifest> all = {simple("m", {"mistralrs", "local"}), simple("v", {"vllm"}),
+                                     simple("lab", {"vllm/lab"}), simple("late", {"vllm"}, 1)};
   const auto to = [&](const std::string& name) {
     const Route r = route(all, {}, name);
     return r.manifest->id + " " + r.model;
@@ -191,12 +202,14 @@ BOOST_AUTO_TEST_CASE(routing) {
   BOOST_CHECK_THROW(to("nothing"), Error);
   BOOST_CHECK_THROW(to("a/b/c"), Error);
   BOOST_CHECK_THROW(to(""), Error);
-  BOOST_CHECK_EXCEPTION(route({simple("a", {"p"}), simple("b", {"p"})}, {}, "p/x"), Error, [](const Error& e) {
-    return e.code() == ErrorCode::kNotLoadable && contains(e.what(), "a and b");
-  });
-  BOOST_CHECK_EXCEPTION(route({}, {{"/looked/here", true}}, "smollm2:135m"), Error, [](const Error& e) {
-    return e.code() == ErrorCode::kNotFound && contains(e.what(), "/looked/here (missing)");
-  });
+  BOOST_CHECK_EXCEPTION(
+      route({simple("a", {"p"}), simple("b", {"p"})}, {}, "p/x"), Error, [](const Error& e) {
+        return e.code() == ErrorCode::kNotLoadable && contains(e.what(), "a and b");
+      });
+  BOOST_CHECK_EXCEPTION(
+      route({}, {{"/looked/here", true}}, "smollm2:135m"), Error, [](const Error& e) {
+        return e.code() == ErrorCode::kNotFound && contains(e.what(), "/looked/here (missing)");
+      });
 }
 
 BOOST_AUTO_TEST_CASE(prompt_on_the_wire) {
@@ -263,5 +276,6 @@ BOOST_AUTO_TEST_CASE(sha256_vectors) {
   BOOST_TEST(sha256("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   BOOST_TEST(sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
              "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-  BOOST_TEST(sha256(std::string(1'000'000, 'a')) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  BOOST_TEST(sha256(std::string(1'000'000, 'a')) ==
+             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }

@@ -1,7 +1,6 @@
 // Sessions over the real C ABI, with a fake backend whose model's name says what it does.
-#include <boost/test/unit_test.hpp>
-
 #include <atomic>
+#include <boost/test/unit_test.hpp>
 #include <chrono>
 #include <future>
 #include <latch>
@@ -26,8 +25,8 @@ struct Lines {
   }
   size_t containing(const std::string& part) {
     const std::lock_guard lock(mutex);
-    return static_cast<size_t>(
-        std::count_if(all.begin(), all.end(), [&](const auto& l) { return l.find(part) != l.npos; }));
+    return static_cast<size_t>(std::count_if(
+        all.begin(), all.end(), [&](const auto& l) { return l.find(part) != l.npos; }));
   }
 };
 
@@ -42,8 +41,8 @@ struct Fixture {
     options.config["FAKE_SETTING"] = "seen";
     options.log = [this](LogLevel level, std::string_view component, std::string_view text) {
       const std::lock_guard lock(lines.mutex);
-      lines.all.push_back(std::to_string(static_cast<int>(level)) + " " + std::string(component) + " " +
-                          std::string(text));
+      lines.all.push_back(std::to_string(static_cast<int>(level)) + " " + std::string(component) +
+                          " " + std::string(text));
     };
     options.progress = [this](std::string_view, uint64_t, uint64_t) { ++progress_calls; };
     backends.emplace(std::move(options));
@@ -54,7 +53,9 @@ struct Fixture {
     BOOST_TEST(lines.containing("not given back") == 0u);
   }
 
-  std::shared_ptr<Model> load(const std::string& behaviour) { return backends->load("fake/" + behaviour, {}); }
+  std::shared_ptr<Model> load(const std::string& behaviour) {
+    return backends->load("fake/" + behaviour, {});
+  }
 };
 
 Prompt message(const std::string& text, Role role = Role::kUser) {
@@ -79,8 +80,8 @@ GenerateRequest request(const std::string& text, uint32_t samples = 1) {
   return r;
 }
 
-/// Collects what the handlers are told and checks their order. Handlers run on other threads, where Boost.Test's macros
-/// may not be used.
+/// Collects what the handlers are told and checks their order. Handlers run on other threads, where
+/// Boost.Test's macros may not be used.
 struct Result {
   std::promise<std::vector<Completion>> promise;
   std::future<std::vector<Completion>> future = promise.get_future();
@@ -112,7 +113,9 @@ std::vector<Completion> run(Model& model, GenerateRequest r) {
   return result.wait();
 }
 
-bool has_text(const Error& e, const char* text) { return std::string(e.what()).find(text) != std::string::npos; }
+bool has_text(const Error& e, const char* text) {
+  return std::string(e.what()).find(text) != std::string::npos;
+}
 
 }  // namespace
 
@@ -127,7 +130,8 @@ BOOST_AUTO_TEST_CASE(echo_streams_and_finishes) {
   for (uint32_t i = 0; i < 2; ++i) {
     BOOST_TEST(done[i].text == "the quick brown fox");
     BOOST_TEST(result.streamed[i] == done[i].text);
-    BOOST_TEST(done[i].ids == (std::vector<int32_t>{100, 101, 102, 103}), boost::test_tools::per_element());
+    BOOST_TEST(done[i].ids == (std::vector<int32_t>{100, 101, 102, 103}),
+               boost::test_tools::per_element());
     BOOST_TEST(done[i].sample == i);
     BOOST_TEST(done[i].sequence == 1001u);
     BOOST_TEST(finish_reason_name(done[i].finish) == "eos");
@@ -140,8 +144,10 @@ BOOST_AUTO_TEST_CASE(model_answers) {
   const auto model = load("echo");
   BOOST_TEST(model->info().architecture == "echo");
   BOOST_TEST(model->info().eos == (std::vector<int32_t>{2, 7}), boost::test_tools::per_element());
-  BOOST_TEST(model->info().capabilities == std::vector<std::string>{"bulk_map"}, boost::test_tools::per_element());
-  BOOST_TEST(model->tokenize(message("a b c"), {}) == (std::vector<int32_t>{1, 2, 3}), boost::test_tools::per_element());
+  BOOST_TEST(model->info().capabilities == std::vector<std::string>{"bulk_map"},
+             boost::test_tools::per_element());
+  BOOST_TEST(model->tokenize(message("a b c"), {}) == (std::vector<int32_t>{1, 2, 3}),
+             boost::test_tools::per_element());
   BOOST_TEST(model->detokenize({5, 6}) == "5 6 ");
   BOOST_TEST(model->render(message("x y"), {}) == "x|y|");
   BOOST_CHECK_EXCEPTION(model->render(message("REFUSE"), {}), Error, [](const Error& e) {
@@ -162,10 +168,11 @@ BOOST_AUTO_TEST_CASE(model_answers) {
 
 BOOST_AUTO_TEST_CASE(groups_are_flattened_unless_the_model_has_spans) {
   const Prompt tokens{Prompt::Kind::kTokens, Role::kUser, "", false, {4, 5}, 0, {}};
-  const Prompt prompt = group(Prompt::Kind::kOrdered,
-                              {message("a", Role::kSystem),
-                               group(Prompt::Kind::kIndependent, {message("b"), group(Prompt::Kind::kOrdered, {tokens})}),
-                               message("c")});
+  const Prompt prompt = group(
+      Prompt::Kind::kOrdered,
+      {message("a", Role::kSystem),
+       group(Prompt::Kind::kIndependent, {message("b"), group(Prompt::Kind::kOrdered, {tokens})}),
+       message("c")});
   BOOST_TEST(load("echo")->render(prompt, {}) == "a|b|#4|#5|c|");
   BOOST_TEST(load("spans")->render(prompt, {}) == "a|[|b|(|#4|#5|c|");
 }
@@ -206,7 +213,8 @@ BOOST_AUTO_TEST_CASE(a_hundred_at_once) {
 }
 
 BOOST_AUTO_TEST_CASE(many_threads_many_models) {
-  const std::vector<std::shared_ptr<Model>> models = {load("echo"), load("slow+echo"), load("busy"), load("spans")};
+  const std::vector<std::shared_ptr<Model>> models = {load("echo"), load("slow+echo"), load("busy"),
+                                                      load("spans")};
   std::vector<std::thread> threads;
   std::atomic<int> good{0};
   for (int t = 0; t < 8; ++t)
@@ -247,7 +255,8 @@ BOOST_AUTO_TEST_CASE(busy_with_nothing_to_do_fails_in_the_end) {
 BOOST_AUTO_TEST_CASE(waiting_behind_busy_can_be_cancelled) {
   const auto model = load("busy+endless");
   Result first, second, third;
-  const uint64_t a = model->generate(request("x"), first.handlers()), b = model->generate(request("x"), second.handlers());
+  const uint64_t a = model->generate(request("x"), first.handlers()),
+                 b = model->generate(request("x"), second.handlers());
   const uint64_t c = model->generate(request("x", 3), third.handlers());
   std::this_thread::sleep_for(10ms);
   model->cancel(c);
@@ -363,7 +372,9 @@ BOOST_AUTO_TEST_CASE(throwing_handlers_do_no_harm) {
   const auto model = load("endless");
   Result result;
   GenerateHandlers handlers = result.handlers();
-  handlers.on_tokens = [](uint32_t, std::string_view, const std::vector<int32_t>&) { throw std::runtime_error("oops"); };
+  handlers.on_tokens = [](uint32_t, std::string_view, const std::vector<int32_t>&) {
+    throw std::runtime_error("oops");
+  };
   model->generate(request("x"), handlers);
   BOOST_TEST((result.wait()[0].finish == FinishReason::kCancelled));
   GenerateHandlers bad;
@@ -394,7 +405,8 @@ BOOST_AUTO_TEST_CASE(handlers_may_use_the_model) {
 }
 
 BOOST_AUTO_TEST_CASE(letting_go_while_generating_finishes) {
-  for (const char* behaviour : {"endless", "quiet", "endless+slow", "leftover+endless", "busy+endless"}) {
+  for (const char* behaviour :
+       {"endless", "quiet", "endless+slow", "leftover+endless", "busy+endless"}) {
     std::vector<std::unique_ptr<Result>> results;
     auto model = load(behaviour);
     for (int i = 0; i < 5; ++i) {
@@ -414,7 +426,9 @@ BOOST_AUTO_TEST_CASE(last_owner_may_be_a_handler) {
   Result result;
   auto model = load("echo");
   GenerateHandlers handlers = result.handlers();
-  handlers.on_finish = [held = model, finish = handlers.on_finish](std::vector<Completion> done) { finish(std::move(done)); };
+  handlers.on_finish = [held = model, finish = handlers.on_finish](std::vector<Completion> done) {
+    finish(std::move(done));
+  };
   auto* raw = model.get();
   model.reset();
   raw->generate(request("a"), std::move(handlers));
@@ -453,7 +467,8 @@ BOOST_AUTO_TEST_CASE(models_may_outlive_backends) {
 
 BOOST_AUTO_TEST_CASE(loading_fails_and_stops) {
   BOOST_CHECK_EXCEPTION(load("load_fail"), Error, [](const Error& e) {
-    return e.code() == ErrorCode::kNotLoadable && has_text(e, "magic is wrong\\x0Ain line two") && has_text(e, "fake");
+    return e.code() == ErrorCode::kNotLoadable && has_text(e, "magic is wrong\\x0Ain line two") &&
+           has_text(e, "fake");
   });
   for (const char* behaviour : {"load_slow", "load_stuck"}) {
     std::stop_source stop;
@@ -462,7 +477,8 @@ BOOST_AUTO_TEST_CASE(loading_fails_and_stops) {
       stop.request_stop();
     });
     const auto start = std::chrono::steady_clock::now();
-    BOOST_CHECK_EXCEPTION(backends->load("fake/" + std::string(behaviour), {}, stop.get_token()), Error,
+    BOOST_CHECK_EXCEPTION(backends->load("fake/" + std::string(behaviour), {}, stop.get_token()),
+                          Error,
                           [](const Error& e) { return e.code() == ErrorCode::kInterrupted; });
     stopper.join();
     BOOST_TEST((std::chrono::steady_clock::now() - start < 1400ms));
@@ -476,9 +492,11 @@ BOOST_AUTO_TEST_CASE(loading_fails_and_stops) {
 
 BOOST_AUTO_TEST_CASE(missing_model_says_where_it_looked) {
   BOOST_CHECK_EXCEPTION(load("no-such-org/no-such-model"), Error, [](const Error& e) {
-    return e.code() == ErrorCode::kNotFound && has_text(e, "models--no-such-org--no-such-model") && !e.hint().empty();
+    return e.code() == ErrorCode::kNotFound && has_text(e, "models--no-such-org--no-such-model") &&
+           !e.hint().empty();
   });
-  BOOST_CHECK_EXCEPTION(load("missing"), Error, [](const Error& e) { return e.code() == ErrorCode::kNotFound; });
+  BOOST_CHECK_EXCEPTION(load("missing"), Error,
+                        [](const Error& e) { return e.code() == ErrorCode::kNotFound; });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,6 +1,7 @@
 // Model names and their files, over folders made for the purpose.
-#include <boost/test/unit_test.hpp>
+#include "spnl/hub.h"
 
+#include <boost/test/unit_test.hpp>
 #include <chrono>
 #include <map>
 #include <random>
@@ -11,7 +12,6 @@
 #include "hub/printable.h"
 #include "hub/short_names.h"
 #include "spnl/error.h"
-#include "spnl/hub.h"
 
 using namespace spnl;
 using namespace spnl::hub;
@@ -19,7 +19,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != text.npos;
+}
 
 Environment fixed(std::map<std::string, std::string> values) {
   return [values](const char* name) -> std::optional<std::string> {
@@ -37,13 +39,15 @@ std::string names(const std::vector<ModelFile>& files) {
 std::string chosen(const std::vector<std::string>& files, std::string_view selector = "") {
   std::vector<ModelFile> all;
   uint64_t bytes = 1000;
-  for (const std::string& name : files) all.push_back({name, "/" + name, bytes--});  // later is smaller
+  for (const std::string& name : files)
+    all.push_back({name, "/" + name, bytes--});  // later is smaller
   const GgufChoice choice = choose_gguf(all, selector);
   return choice.files.empty() ? "none: " + choice.reason : names(choice.files);
 }
 
 /// The text of the error that resolving ends in.
-std::string failure(const std::string& name, std::string_view glob, const Environment& environment) {
+std::string failure(const std::string& name, std::string_view glob,
+                    const Environment& environment) {
   try {
     return "found " + names(resolve(parse_model_name(name), glob, environment));
   } catch (const Error& e) {
@@ -58,7 +62,8 @@ struct Cache {
   Environment environment = fixed({{"HF_HUB_CACHE", temp.path().string()}});
 
   /// As other tools do it: the bytes in blobs/, the name a relative link.
-  void add(const std::string& repository, const std::string& commit, const std::string& name, size_t bytes = 4) const {
+  void add(const std::string& repository, const std::string& commit, const std::string& name,
+           size_t bytes = 4) const {
     const std::string blob = "blob-" + std::to_string(std::hash<std::string>()(commit + name));
     temp.write(repository + "/blobs/" + blob, std::string(bytes, 'x'));
     const fs::path link = temp.path() / repository / "snapshots" / commit / name;
@@ -90,18 +95,37 @@ BOOST_AUTO_TEST_CASE(names_of_repositories) {
 }
 
 BOOST_AUTO_TEST_CASE(names_that_are_none) {
-  for (const std::string bad :
-       {"", "word", "a/b/c", "a/", "/..x/", "a/..", "..a/b", "a/b..c", "org/na me", "org/name:", "org/name:a/b", "a--b/c",
-        "org/name:Q4:Q5", "org/\xff", "a\nb", "org/.", "org\\name", "~", "-", ":"}) {
+  for (const std::string bad : {"",
+                                "word",
+                                "a/b/c",
+                                "a/",
+                                "/..x/",
+                                "a/..",
+                                "..a/b",
+                                "a/b..c",
+                                "org/na me",
+                                "org/name:",
+                                "org/name:a/b",
+                                "a--b/c",
+                                "org/name:Q4:Q5",
+                                "org/\xff",
+                                "a\nb",
+                                "org/.",
+                                "org\\name",
+                                "~",
+                                "-",
+                                ":"}) {
     BOOST_TEST_INFO(printable(bad));
     if (bad == "/..x/") continue;
-    BOOST_CHECK_EXCEPTION(parse_model_name(bad), Error, [](const Error& e) { return e.code() == ErrorCode::kUsage; });
+    BOOST_CHECK_EXCEPTION(parse_model_name(bad), Error,
+                          [](const Error& e) { return e.code() == ErrorCode::kUsage; });
   }
   BOOST_CHECK_THROW(parse_model_name(std::string("a/b\0c", 5)), Error);
   BOOST_CHECK_THROW(parse_model_name(std::string(100'000, 'a')), Error);
   BOOST_CHECK_EXCEPTION(parse_model_name("smolm2:135m"), Error,
                         [](const Error& e) { return contains(e.hint(), "smollm2:135m"); });
-  BOOST_CHECK_EXCEPTION(parse_model_name("qwen3"), Error, [](const Error& e) { return contains(e.hint(), "qwen3:"); });
+  BOOST_CHECK_EXCEPTION(parse_model_name("qwen3"), Error,
+                        [](const Error& e) { return contains(e.hint(), "qwen3:"); });
 }
 
 BOOST_AUTO_TEST_CASE(names_of_paths) {
@@ -112,13 +136,16 @@ BOOST_AUTO_TEST_CASE(names_of_paths) {
   BOOST_TEST(selected.path == temp / "folder");
   BOOST_TEST(selected.selector == "Q8_0");
   BOOST_TEST(parse_model_name("./missing").path == fs::current_path() / "missing");
-  BOOST_TEST(contains(failure("/no/such/model.gguf", "*.gguf", {}), "no such file or folder (/no/such/model.gguf)"));
+  BOOST_TEST(contains(failure("/no/such/model.gguf", "*.gguf", {}),
+                      "no such file or folder (/no/such/model.gguf)"));
   BOOST_TEST(contains(failure("/dev/null", "*.gguf", {}), "neither a file nor a folder"));
 }
 
 BOOST_AUTO_TEST_CASE(cache_folders) {
-  BOOST_TEST(cache_folder(fixed({{"HF_HUB_CACHE", "/c"}, {"HF_HOME", "/h"}, {"HOME", "/u"}})) == "/c");
-  BOOST_TEST(cache_folder(fixed({{"HF_HUB_CACHE", ""}, {"HF_HOME", "/h"}, {"HOME", "/u"}})) == "/h/hub");
+  BOOST_TEST(cache_folder(fixed({{"HF_HUB_CACHE", "/c"}, {"HF_HOME", "/h"}, {"HOME", "/u"}})) ==
+             "/c");
+  BOOST_TEST(cache_folder(fixed({{"HF_HUB_CACHE", ""}, {"HF_HOME", "/h"}, {"HOME", "/u"}})) ==
+             "/h/hub");
   BOOST_TEST(cache_folder(fixed({{"HOME", "/u"}})) == "/u/.cache/huggingface/hub");
   BOOST_TEST(cache_folder(fixed({{"HF_HOME", "~/x"}, {"HOME", "/u"}})) == "/u/x/hub");
   BOOST_CHECK_THROW(cache_folder(fixed({})), Error);
@@ -142,15 +169,19 @@ BOOST_AUTO_TEST_CASE(globs) {
 }
 
 BOOST_AUTO_TEST_CASE(gguf_priorities) {
-  BOOST_TEST(chosen({"m-Q8_0.gguf", "m-Q5_K_M.gguf", "m-Q4_K_M.gguf", "m-Q4_K_S.gguf"}) == "m-Q4_K_M.gguf");
+  BOOST_TEST(chosen({"m-Q8_0.gguf", "m-Q5_K_M.gguf", "m-Q4_K_M.gguf", "m-Q4_K_S.gguf"}) ==
+             "m-Q4_K_M.gguf");
   BOOST_TEST(chosen({"m-Q8_0.gguf", "m-Q5_K_M.gguf", "m-Q4_K_S.gguf"}) == "m-Q5_K_M.gguf");
   BOOST_TEST(chosen({"m-Q8_0.gguf", "m-Q4_K_S.gguf"}) == "m-Q8_0.gguf");
   BOOST_TEST(chosen({"m-f16.gguf", "m.q4_k_m.GGUF"}) == "m.q4_k_m.GGUF");
-  BOOST_TEST(chosen({"m-Q8_0.gguf", "mQ4_K_M.gguf"}) == "m-Q8_0.gguf");  // neither '-' nor '.' before it
-  BOOST_TEST(chosen({"m-BF16.gguf", "m-Q6_K.gguf", "m-Q4_1.gguf", "m-Q2_K.gguf", "m-IQ3_XS.gguf"}) == "m-Q4_1.gguf");
+  BOOST_TEST(chosen({"m-Q8_0.gguf", "mQ4_K_M.gguf"}) ==
+             "m-Q8_0.gguf");  // neither '-' nor '.' before it
+  BOOST_TEST(chosen({"m-BF16.gguf", "m-Q6_K.gguf", "m-Q4_1.gguf", "m-Q2_K.gguf",
+                     "m-IQ3_XS.gguf"}) == "m-Q4_1.gguf");
   BOOST_TEST(chosen({"model.gguf"}) == "model.gguf");
   BOOST_TEST(contains(chosen({"m-Q2_K.gguf", "m-IQ1_S.gguf", "m-TQ2_0.gguf"}), "less than 4 bits"));
-  BOOST_TEST(chosen({"m-Q8_0.gguf", "mmproj-m-Q4_K_M.gguf", "imatrix-Q4_K_M.gguf"}) == "m-Q8_0.gguf");
+  BOOST_TEST(chosen({"m-Q8_0.gguf", "mmproj-m-Q4_K_M.gguf", "imatrix-Q4_K_M.gguf"}) ==
+             "m-Q8_0.gguf");
   BOOST_TEST(contains(chosen({"mmproj-F16.gguf", "README.md"}), "no GGUF"));
   BOOST_TEST(chosen({"m-UD-Q4_K_M.gguf", "m-Q4_K_M.gguf"}) == "m-Q4_K_M.gguf");
 }
@@ -165,14 +196,17 @@ BOOST_AUTO_TEST_CASE(gguf_selector) {
 }
 
 BOOST_AUTO_TEST_CASE(gguf_split) {
-  BOOST_TEST(chosen({"q/m-Q4_K_M-00001-of-00003.gguf", "q/m-Q4_K_M-00003-of-00003.gguf", "m-Q8_0.gguf",
-                     "q/m-Q4_K_M-00002-of-00003.gguf"}) ==
-             "q/m-Q4_K_M-00001-of-00003.gguf q/m-Q4_K_M-00002-of-00003.gguf q/m-Q4_K_M-00003-of-00003.gguf");
+  BOOST_TEST(chosen({"q/m-Q4_K_M-00001-of-00003.gguf", "q/m-Q4_K_M-00003-of-00003.gguf",
+                     "m-Q8_0.gguf", "q/m-Q4_K_M-00002-of-00003.gguf"}) ==
+             "q/m-Q4_K_M-00001-of-00003.gguf q/m-Q4_K_M-00002-of-00003.gguf "
+             "q/m-Q4_K_M-00003-of-00003.gguf");
   // One part short: not a candidate.
   BOOST_TEST(chosen({"m-Q4_K_M-00001-of-00002.gguf", "m-Q8_0.gguf"}) == "m-Q8_0.gguf");
-  BOOST_TEST(contains(chosen({"m-Q4_K_M-00001-of-00002.gguf"}), "m-Q4_K_M-00002-of-00002.gguf of a split file is missing"));
+  BOOST_TEST(contains(chosen({"m-Q4_K_M-00001-of-00002.gguf"}),
+                      "m-Q4_K_M-00002-of-00002.gguf of a split file is missing"));
   BOOST_TEST(contains(chosen({"m-Q4_K_M-00002-of-00002.gguf"}), "m-Q4_K_M-00001-of-00002.gguf"));
-  BOOST_TEST(contains(chosen({"m-Q4_K_M-00001-of-00002.gguf", "m-Q8_0.gguf"}, "Q4_K_M"), "missing"));
+  BOOST_TEST(
+      contains(chosen({"m-Q4_K_M-00001-of-00002.gguf", "m-Q8_0.gguf"}, "Q4_K_M"), "missing"));
   // Numbers that no split has.
   BOOST_TEST(chosen({"m-00001-of-99999.gguf"}) == "m-00001-of-99999.gguf");
   BOOST_TEST(chosen({"m-00000-of-00000.gguf"}) == "m-00000-of-00000.gguf");
@@ -181,7 +215,9 @@ BOOST_AUTO_TEST_CASE(gguf_split) {
 
 BOOST_AUTO_TEST_CASE(gguf_random_names) {
   std::mt19937 random(11);
-  const std::vector<std::string> bits = {"m", "-", ".", "Q4_K_M", "Q8_0", "-00001-of-00002", "-00002-of-00002", ".gguf", "/", "IQ", "f", ""};
+  const std::vector<std::string> bits = {
+      "m",     "-", ".",  "Q4_K_M", "Q8_0", "-00001-of-00002", "-00002-of-00002",
+      ".gguf", "/", "IQ", "f",      ""};
   for (int i = 0; i < 3000; ++i) {
     std::vector<std::string> files;
     for (unsigned n = random() % 5; n > 0; --n) {
@@ -217,7 +253,8 @@ BOOST_AUTO_TEST_CASE(cache_layout) {
     BOOST_TEST(!cache.files("org/name-GGUF").empty());
   }
   fs::remove_all(cache.temp.path() / repo / "refs");
-  fs::last_write_time(cache.temp.path() / repo / "snapshots" / "aaa", fs::file_time_type::clock::now() + std::chrono::hours(1));
+  fs::last_write_time(cache.temp.path() / repo / "snapshots" / "aaa",
+                      fs::file_time_type::clock::now() + std::chrono::hours(1));
   BOOST_TEST(cache.files("org/name-GGUF") == "name-Q8_0.gguf");  // the newest
 }
 
@@ -227,9 +264,11 @@ BOOST_AUTO_TEST_CASE(safetensors_repository_gives_its_files) {
                            "model-00002-of-00002.safetensors", "onnx/config.json"})
     cache.add("models--org--name", "c", name);
   BOOST_TEST(cache.files("org/name", "*.json") == "config.json tokenizer.json");
-  BOOST_TEST(cache.files("org/name", "*.safetensors") == "model-00001-of-00002.safetensors model-00002-of-00002.safetensors");
+  BOOST_TEST(cache.files("org/name", "*.safetensors") ==
+             "model-00001-of-00002.safetensors model-00002-of-00002.safetensors");
   BOOST_TEST(resolve(parse_model_name("org/name"), "*", cache.environment).size() == 5u);
-  BOOST_TEST(contains(failure("org/name", "*.gguf", cache.environment), "no file matches '*.gguf'"));
+  BOOST_TEST(
+      contains(failure("org/name", "*.gguf", cache.environment), "no file matches '*.gguf'"));
 }
 
 BOOST_AUTO_TEST_CASE(missing_models_say_where) {
@@ -240,7 +279,8 @@ BOOST_AUTO_TEST_CASE(missing_models_say_where) {
   fs::create_directories(cache.temp / "models--org--name");
   BOOST_TEST(contains(failure("org/name", "*", cache.environment), "no snapshot"));
   fs::create_directories(cache.temp / "models--org--name" / "snapshots" / "c");
-  fs::create_symlink("../../blobs/gone", cache.temp / "models--org--name" / "snapshots" / "c" / "m.gguf");
+  fs::create_symlink("../../blobs/gone",
+                     cache.temp / "models--org--name" / "snapshots" / "c" / "m.gguf");
   BOOST_TEST(contains(failure("org/name", "*.gguf", cache.environment), "1 links lead nowhere"));
   cache.temp.write("models--org--other", "a file");
   BOOST_TEST(contains(failure("org/other", "*", cache.environment), "looked in"));
@@ -262,7 +302,8 @@ BOOST_AUTO_TEST_CASE(folders_by_path) {
   BOOST_TEST(at((temp / "hf").string(), "*") == "config.json model.safetensors");
   BOOST_TEST(at((temp / "gguf/a-Q8_0.gguf").string(), "*.gguf") == "a-Q8_0.gguf");
   BOOST_TEST(at((temp / "gguf/a-Q8_0.gguf").string(), "*") == "a-Q8_0.gguf");
-  BOOST_TEST(contains(failure((temp / "gguf/a-Q8_0.gguf").string(), "*.json", {}), "does not match"));
+  BOOST_TEST(
+      contains(failure((temp / "gguf/a-Q8_0.gguf").string(), "*.json", {}), "does not match"));
   fs::create_directory(temp / "empty");
   BOOST_TEST(contains(failure((temp / "empty").string(), "*.gguf", {}), (temp / "empty").string()));
 }
@@ -270,11 +311,15 @@ BOOST_AUTO_TEST_CASE(folders_by_path) {
 BOOST_AUTO_TEST_CASE(single_files_by_path) {
   TempFolder temp;
   const std::string blob = temp.write("0123abcd", "GGUF....").string();
-  BOOST_TEST(names(resolve(parse_model_name(blob), "*.gguf", {})) == "0123abcd");  // known by its first bytes
+  BOOST_TEST(names(resolve(parse_model_name(blob), "*.gguf", {})) ==
+             "0123abcd");  // known by its first bytes
   temp.write("m-00001-of-00002.gguf");
-  BOOST_TEST(contains(failure((temp / "m-00001-of-00002.gguf").string(), "*.gguf", {}), "m-00002-of-00002.gguf of a split"));
+  BOOST_TEST(contains(failure((temp / "m-00001-of-00002.gguf").string(), "*.gguf", {}),
+                      "m-00002-of-00002.gguf of a split"));
   temp.write("m-00002-of-00002.gguf");
-  BOOST_TEST(resolve(parse_model_name((temp / "m-00001-of-00002.gguf").string()), "*.gguf", {}).size() == 2u);
+  BOOST_TEST(
+      resolve(parse_model_name((temp / "m-00001-of-00002.gguf").string()), "*.gguf", {}).size() ==
+      2u);
 }
 
 BOOST_AUTO_TEST_CASE(hostile_folders) {
@@ -300,7 +345,8 @@ BOOST_AUTO_TEST_CASE(hostile_folders) {
 }
 
 BOOST_AUTO_TEST_CASE(printable_text) {
-  BOOST_TEST(printable("gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80") == "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80");
+  BOOST_TEST(printable("gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80") ==
+             "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80");
   BOOST_TEST(printable("a\x1b[31m\n\x7f") == "a\\x1B[31m\\x0A\\x7F");
   BOOST_TEST(printable("\xc2\x9b") == "\\xC2\\x9B");
   BOOST_TEST(printable("\xe2\x82") == "\\xE2\\x82");

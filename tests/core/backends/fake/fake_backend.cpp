@@ -34,7 +34,9 @@ struct spnl_model {
   std::string behaviour;
   std::atomic<int> sessions{0}, inside{0};
   std::atomic<uint64_t> steps{0};
-  bool has(const char* word) const { return ("+" + behaviour + "+").find("+" + std::string(word) + "+") != std::string::npos; }
+  bool has(const char* word) const {
+    return ("+" + behaviour + "+").find("+" + std::string(word) + "+") != std::string::npos;
+  }
 };
 
 namespace {
@@ -75,7 +77,8 @@ struct spnl_session {
   uint64_t next = 1000;
   int steps = 0;
 
-  void emit(uint64_t id, const Sequence& s, uint32_t sample, bool finish, int32_t reason, const std::string& text) {
+  void emit(uint64_t id, const Sequence& s, uint32_t sample, bool finish, int32_t reason,
+            const std::string& text) {
     const int32_t token = 100 + static_cast<int32_t>(s.next);
     spnl_usage usage{};
     usage.struct_size = sizeof usage;
@@ -141,7 +144,8 @@ struct spnl_session {
     }
     if (model->has("rude")) be_rude(id, s);
     const std::string word = endless ? "on" : s.words[s.next];
-    for (uint32_t i = 0; i < s.samples; ++i) emit(id, s, i, false, 0, s.next == 0 ? word : " " + word);
+    for (uint32_t i = 0; i < s.samples; ++i)
+      emit(id, s, i, false, 0, s.next == 0 ? word : " " + word);
     ++s.next;
     return false;
   }
@@ -152,7 +156,8 @@ namespace {
 spnl_status fake_open(const spnl_host* host, spnl_instance** out, spnl_error* error) {
   return guard(error, [&] {
     auto* instance = new spnl_instance{host, host->alloc(host->self, 1000, 64)};
-    if (reinterpret_cast<uintptr_t>(instance->block) % 64 != 0 || host->alloc(host->self, 8, 3) != nullptr)
+    if (reinterpret_cast<uintptr_t>(instance->block) % 64 != 0 ||
+        host->alloc(host->self, 8, 3) != nullptr)
       throw spnl::abi::Failure(SPNL_INTERNAL, "alloc is wrong");
     host->log(host->self, SPNL_LOG_INFO, str(""), str("opened\n"));
     host->log(host->self, 77, str(""), str("of no level"));
@@ -165,7 +170,9 @@ spnl_status fake_open(const spnl_host* host, spnl_instance** out, spnl_error* er
 }
 
 void fake_close(spnl_instance* instance) {
-  if (instance->models != 0) instance->host->log(instance->host->self, SPNL_LOG_ERROR, str("state"), str("close with models"));
+  if (instance->models != 0)
+    instance->host->log(instance->host->self, SPNL_LOG_ERROR, str("state"),
+                        str("close with models"));
   instance->host->log(instance->host->self, SPNL_LOG_INFO, str(""), str("closed"));
   instance->host->release(instance->host->self, instance->block);
   delete instance;
@@ -176,17 +183,20 @@ spnl_status take_file(void* user, spnl_str name, spnl_str, uint64_t) {
   return SPNL_OK;
 }
 
-spnl_status wait_load(spnl_instance* instance, const spnl_load* load, bool polite, spnl_error* error) {
+spnl_status wait_load(spnl_instance* instance, const spnl_load* load, bool polite,
+                      spnl_error* error) {
   const spnl_host* host = instance->host;
   for (int i = 0; i < 150; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    if (host->progress(host->self, load->op, str("weights"), static_cast<uint64_t>(i), 150) != 0 && polite)
+    if (host->progress(host->self, load->op, str("weights"), static_cast<uint64_t>(i), 150) != 0 &&
+        polite)
       return fail(error, SPNL_CANCELLED, "stopped");
   }
   return SPNL_OK;
 }
 
-spnl_status fake_model_load(spnl_instance* instance, const spnl_load* load, spnl_model** out, spnl_error* error) {
+spnl_status fake_model_load(spnl_instance* instance, const spnl_load* load, spnl_model** out,
+                            spnl_error* error) {
   return guard(error, [&]() -> spnl_status {
     auto model = std::make_unique<spnl_model>();
     model->instance = instance;
@@ -195,15 +205,19 @@ spnl_status fake_model_load(spnl_instance* instance, const spnl_load* load, spnl
     if (b.find('/') != b.npos || model->has("missing") || b.find(':') != b.npos) {
       std::string files;
       const spnl_file_sink sink{sizeof sink, 0, &files, take_file};
-      const spnl_status status = instance->host->resolve(instance->host->self, load->op, load->model, str("*.gguf"), &sink, error);
+      const spnl_status status = instance->host->resolve(instance->host->self, load->op,
+                                                         load->model, str("*.gguf"), &sink, error);
       if (status != SPNL_OK) return status;
       model->behaviour = "files=" + files;
     }
     if (model->has("load_fail")) return fail(error, SPNL_CORRUPT, "magic is wrong\nin line two");
     if (model->has("load_slow") || model->has("load_stuck"))
-      if (const spnl_status status = wait_load(instance, load, model->has("load_slow"), error); status != SPNL_OK) return status;
+      if (const spnl_status status = wait_load(instance, load, model->has("load_slow"), error);
+          status != SPNL_OK)
+        return status;
     for (uint32_t i = 0; i < load->n_options; ++i)
-      if (view(load->options[i].key) == "echo_option") model->behaviour += "+" + std::string(view(load->options[i].value));
+      if (view(load->options[i].key) == "echo_option")
+        model->behaviour += "+" + std::string(view(load->options[i].value));
     ++instance->models;
     *out = model.release();
     return SPNL_OK;
@@ -212,7 +226,8 @@ spnl_status fake_model_load(spnl_instance* instance, const spnl_load* load, spnl
 
 void fake_model_unload(spnl_model* model) {
   const spnl_host* host = model->instance->host;
-  if (model->sessions != 0) host->log(host->self, SPNL_LOG_ERROR, str("state"), str("unload with session"));
+  if (model->sessions != 0)
+    host->log(host->self, SPNL_LOG_ERROR, str("state"), str("unload with session"));
   host->log(host->self, SPNL_LOG_INFO, str(""), str("unloaded"));
   --model->instance->models;
   delete model;
@@ -230,7 +245,8 @@ spnl_status fake_model_info(spnl_model* model, spnl_model_info* info, spnl_error
   return SPNL_OK;
 }
 
-spnl_status fake_tokenize(spnl_model*, const spnl_prompt* prompt, const spnl_sink* ids, const spnl_sink*, spnl_error* error) {
+spnl_status fake_tokenize(spnl_model*, const spnl_prompt* prompt, const spnl_sink* ids,
+                          const spnl_sink*, spnl_error* error) {
   return guard(error, [&] {
     int32_t id = 1;
     for (const std::string& word : words_of(*prompt)) {
@@ -241,7 +257,8 @@ spnl_status fake_tokenize(spnl_model*, const spnl_prompt* prompt, const spnl_sin
   });
 }
 
-spnl_status fake_detokenize(spnl_model*, const int32_t* ids, uint64_t n, const spnl_sink* text, spnl_error* error) {
+spnl_status fake_detokenize(spnl_model*, const int32_t* ids, uint64_t n, const spnl_sink* text,
+                            spnl_error* error) {
   return guard(error, [&] {
     for (uint64_t i = 0; i < n; ++i) {
       if (ids[i] < 0) throw spnl::abi::Failure(SPNL_INVALID, "id below 0");
@@ -251,7 +268,8 @@ spnl_status fake_detokenize(spnl_model*, const int32_t* ids, uint64_t n, const s
   });
 }
 
-spnl_status fake_render(spnl_model*, const spnl_prompt* prompt, const spnl_sink* text, spnl_error* error) {
+spnl_status fake_render(spnl_model*, const spnl_prompt* prompt, const spnl_sink* text,
+                        spnl_error* error) {
   return guard(error, [&] {
     for (const std::string& word : words_of(*prompt)) {
       if (word == "REFUSE") throw spnl::abi::Failure(SPNL_INVALID, "the template refuses");
@@ -260,32 +278,38 @@ spnl_status fake_render(spnl_model*, const spnl_prompt* prompt, const spnl_sink*
   });
 }
 
-spnl_status fake_session_open(spnl_model* model, const spnl_events* events, spnl_session** out, spnl_error* error) {
+spnl_status fake_session_open(spnl_model* model, const spnl_events* events, spnl_session** out,
+                              spnl_error* error) {
   if (model->has("no_session")) return fail(error, SPNL_UNSUPPORTED, "loaded without weights");
   ++model->sessions;
   *out = new spnl_session{model, *events, {}, {}};
   return SPNL_OK;
 }
 
-spnl_status fake_submit(spnl_session* session, const spnl_request* request, uint64_t* sequence, spnl_error* error) {
+spnl_status fake_submit(spnl_session* session, const spnl_request* request, uint64_t* sequence,
+                        spnl_error* error) {
   return guard(error, [&]() -> spnl_status {
     if (session->model->has("reject")) return fail(error, SPNL_INVALID, "prompt too long");
     if (session->model->has("stuck")) return fail(error, SPNL_BUSY, "never");
     const std::lock_guard lock(session->mutex);
-    if (session->model->has("busy") && session->alive.size() >= 2) return fail(error, SPNL_BUSY, "queue full");
+    if (session->model->has("busy") && session->alive.size() >= 2)
+      return fail(error, SPNL_BUSY, "queue full");
     auto s = std::make_unique<Sequence>();
     s->user_id = request->user_id;
     s->words = words_of(*request->prompt);
     s->samples = request->sampling->samples;
-    if ((request->sampling->set & SPNL_SET_MAX_TOKENS) != 0) s->limit = request->sampling->max_tokens;
-    if (request->span_mode == SPNL_SPAN_BLEND) s->words.push_back("blend" + std::to_string(request->span_k));
+    if ((request->sampling->set & SPNL_SET_MAX_TOKENS) != 0)
+      s->limit = request->sampling->max_tokens;
+    if (request->span_mode == SPNL_SPAN_BLEND)
+      s->words.push_back("blend" + std::to_string(request->span_k));
     *sequence = ++session->next;
     session->alive.emplace(*sequence, std::move(s));
     return SPNL_OK;
   });
 }
 
-[[maybe_unused]] spnl_status fake_step(spnl_session* session, uint64_t, uint32_t* alive, spnl_error* error) {
+[[maybe_unused]] spnl_status fake_step(spnl_session* session, uint64_t, uint32_t* alive,
+                                       spnl_error* error) {
   return guard(error, [&]() -> spnl_status {
     // Serial per session, whatever thread: else the host broke the rule.
     if (session->model->inside.fetch_add(1) != 0) {
@@ -307,7 +331,8 @@ spnl_status fake_submit(spnl_session* session, const spnl_request* request, uint
     const std::lock_guard lock(session->mutex);
     *alive = session->model->has("lose") ? 0 : static_cast<uint32_t>(session->alive.size());
     session->model->inside.fetch_sub(1);
-    if (++session->steps == 3 && session->model->has("fail_step")) return fail(error, SPNL_IO, "disk went away");
+    if (++session->steps == 3 && session->model->has("fail_step"))
+      return fail(error, SPNL_IO, "disk went away");
     return SPNL_OK;
   });
 }
@@ -331,8 +356,9 @@ spnl_status fake_stats(spnl_model* model, spnl_stats* stats, spnl_error*) {
   return SPNL_OK;
 }
 
-spnl_status fake_score(spnl_model* model, const int32_t* ids, uint64_t n, uint32_t top_k, float* logprobs, int32_t* top_ids,
-                       float* top_logits, double* log_sum_exp, spnl_error* error) {
+spnl_status fake_score(spnl_model* model, const int32_t* ids, uint64_t n, uint32_t top_k,
+                       float* logprobs, int32_t* top_ids, float* top_logits, double* log_sum_exp,
+                       spnl_error* error) {
   if (model->inside.fetch_add(1) != 0) return fail(error, SPNL_INTERNAL, "score beside a step");
   for (uint64_t i = 0; i < n; ++i) logprobs[i] = -static_cast<float>(ids[i]);
   for (uint32_t i = 0; i < top_k; ++i) {
@@ -359,18 +385,35 @@ constexpr spnl_str literal(const char* text, uint64_t n) { return {text, n}; }
 #define FAKE_STR(text) literal(text, sizeof(text) - 1)
 
 const spnl_str kPrefixes[] = {FAKE_STR(FAKE_PREFIX)};
-const spnl_descriptor kDescriptor = {sizeof(spnl_descriptor), FAKE_MINOR_NEEDED, FAKE_MINOR_NEEDED, 1, kPrefixes,
-                                     FAKE_STR(FAKE_ID), FAKE_STR("Fake"), FAKE_STR(FAKE_VERSION), FAKE_STR(""),
-                                     FAKE_STR(""), SPNL_CAP_BULK_MAP | 1ull << 60};
-const spnl_backend kBackend = {
-    sizeof(spnl_backend), 0, &kDescriptor, fake_open, fake_close, fake_model_load, fake_model_unload, fake_model_info,
-    fake_tokenize, fake_detokenize, fake_render, fake_session_open, fake_submit, kStep, fake_cancel, fake_session_close,
-    fake_stats, fake_extension};
+const spnl_descriptor kDescriptor = {sizeof(spnl_descriptor),
+                                     FAKE_MINOR_NEEDED,
+                                     FAKE_MINOR_NEEDED,
+                                     1,
+                                     kPrefixes,
+                                     FAKE_STR(FAKE_ID),
+                                     FAKE_STR("Fake"),
+                                     FAKE_STR(FAKE_VERSION),
+                                     FAKE_STR(""),
+                                     FAKE_STR(""),
+                                     SPNL_CAP_BULK_MAP | 1ull << 60};
+const spnl_backend kBackend = {sizeof(spnl_backend), 0,
+                               &kDescriptor,         fake_open,
+                               fake_close,           fake_model_load,
+                               fake_model_unload,    fake_model_info,
+                               fake_tokenize,        fake_detokenize,
+                               fake_render,          fake_session_open,
+                               fake_submit,          kStep,
+                               fake_cancel,          fake_session_close,
+                               fake_stats,           fake_extension};
 
 }  // namespace
 
 #ifdef FAKE_NO_SYMBOL
-extern "C" __attribute__((visibility("default"))) int some_other_symbol() { return kBackend.struct_size != 0; }
+extern "C" __attribute__((visibility("default"))) int some_other_symbol() {
+  return kBackend.struct_size != 0;
+}
 #else
-extern "C" __attribute__((visibility("default"))) const spnl_backend* spnl_backend_v1(void) { return &kBackend; }
+extern "C" __attribute__((visibility("default"))) const spnl_backend* spnl_backend_v1(void) {
+  return &kBackend;
+}
 #endif
