@@ -106,14 +106,14 @@ BOOST_AUTO_TEST_CASE(manifest_mutated_never_throws) {
   TempFolder temp;
   std::mt19937 random(7);
   size_t good = 0;
-  for (int i = 0; i < 2000; ++i) {
+  for (int i = 0; i < 500; ++i) {
     std::string text = kGood;
     for (unsigned n = random() % 4 + 1; n > 0; --n)
       text[random() % text.size()] = static_cast<char>(random());
     if (random() % 4 == 0) text.resize(random() % text.size());
     good += read_manifest(temp.write("x.spnl.json", text)).problem.empty() ? 1u : 0u;
   }
-  BOOST_TEST(good < 2000u);
+  BOOST_TEST(good < 500u);
 }
 
 BOOST_AUTO_TEST_CASE(search_order) {
