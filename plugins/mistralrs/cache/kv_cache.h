@@ -1,0 +1,35 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "ops/cpu/attention.h"
+#include "ops/memory.h"
+#include "spnl/modelkit/model_spec.h"
+
+namespace spnl::mistralrs {
+
+/// The memory of keys and values of all layers, in blocks: block b of every layer belongs together. Who owns a block is
+/// BlockPool's business. Pages are not touched before a block's first use.
+class KvCache {
+ public:
+  /// Throws modelkit::Error(kNoMemory).
+  KvCache(const modelkit::ModelSpec& spec, cpu::KvType type, int32_t block_size, int32_t blocks);
+
+  static uint64_t block_bytes(const modelkit::ModelSpec& spec, cpu::KvType type, int32_t block_size);
+
+  int32_t block_size() const { return block_size_; }
+  int32_t blocks() const { return blocks_; }
+  uint64_t block_bytes() const { return block_bytes_; }
+  const cpu::KvLayer& layer(size_t index) const { return layers_[index]; }
+
+  /// Copies the first `slots` slots of a block in every layer.
+  void copy_block(int32_t from, int32_t to, int32_t slots);
+
+ private:
+  int32_t block_size_, blocks_;
+  uint64_t block_bytes_;
+  std::vector<cpu::KvLayer> layers_;
+  std::vector<Memory> memory_;  // two per layer
+};
+
+}  // namespace spnl::mistralrs

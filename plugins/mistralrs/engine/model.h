@@ -1,0 +1,72 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "cache/block_pool.h"
+#include "cache/kv_cache.h"
+#include "cache/prefix_cache.h"
+#include "engine/settings.h"
+#include "model/transformer.h"
+#include "model/weights.h"
+#include "spnl/modelkit/model_bundle.h"
+
+namespace spnl::mistralrs {
+
+/// Totals since load, for spnl_stats. Has a mutex of its own so that reading never waits for a step.
+struct Counters {
+  std::mutex mutex;
+  uint32_t running = 0, waiting = 0;
+  uint64_t prefill_tokens = 0, decode_tokens = 0, prefill_ns = 0, decode_ns = 0, cache_asked = 0, cache_hit = 0,
+           cache_bytes = 0;
+};
+
+/// What a loaded model's weights need to run: one forward at a time, so whoever schedules or runs holds `mutex`.
+/// Sessions (engines) share it: the pool, the prefix cache and the workspace are common.
+struct Runtime {
+  Runtime(const modelkit::ModelBundle& bundle, const Settings& settings, const LoadProgress& progress);
+
+  std::mutex mutex;
+  std::unique_ptr<Ops> ops;
+  Weights weights;
+  std::unique_ptr<KvCache> cache;
+  std::unique_ptr<BlockPool> pool;
+  std::unique_ptr<PrefixCache> prefixes;
+  std::unique_ptr<Transformer> transformer;
+  Counters counters;
+};
+
+/// A loaded model. Everything but `runtime` is const after load and thread-safe.
+class Model {
+ public:
+  using Note = std::function<void(const std::string&)>;
+
+  /// vocab_only: no runtime. `note` gets one line for a person for each thing that is not as asked. Throws modelkit::Error, or
+  /// LoadStopped when `progress` asks to stop.
+  Model(const std::filesystem::path& path, bool vocab_only, const Settings& settings, const LoadProgress& progress,
+        const Note& note);
+
+  const modelkit::ModelBundle& bundle() const { return bundle_; }
+  const Settings& settings() const { return settings_; }
+  int64_t context() const { return context_; }      ///< tokens a sequence can have
+  int32_t vocab() const { return vocab_; }          ///< ids that can be sampled: padding rows of the output are left out
+  bool is_eos(int32_t id) const;
+  Runtime* runtime() { return runtime_.get(); }     ///< null when vocab_only
+  std::string summary() const;                      ///< one line: weights, cache, context, kernels
+
+ private:
+  modelkit::ModelBundle bundle_;
+  Settings settings_;
+  int64_t context_ = 0;
+  int32_t vocab_ = 0;
+  std::unique_ptr<Runtime> runtime_;
+};
+
+/// Rows of one step: prefill chunks and decoding sequences together.
+inline constexpr int64_t kTokenBudget = 512;
+/// Rows of logits made at once.
+inline constexpr int64_t kLogitRows = 32;
+
+}  // namespace spnl::mistralrs

@@ -1,0 +1,69 @@
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cache/block_table.h"
+#include "spnl/modelkit/sampler.h"
+#include "spnl/modelkit/stop_strings.h"
+#include "spnl/modelkit/utf8_stream.h"
+
+namespace spnl::mistralrs {
+
+using Clock = std::chrono::steady_clock;
+
+/// Tokens of one fragment of the prompt: ids [begin, end).
+struct FragmentRange {
+  uint64_t begin = 0, end = 0;
+};
+
+/// What was asked for, in the engine's words; shared by all its samples, const once submitted.
+struct Request {
+  uint64_t id = 0, user_id = 0;
+  uint32_t samples = 1;
+  std::vector<int32_t> prompt;           ///< at least one id
+  std::vector<FragmentRange> fragments;
+  int64_t storable_tokens = std::numeric_limits<int64_t>::max();  ///< what may stay in the prefix cache
+  modelkit::SamplingParams sampling;
+  std::vector<std::string> stops;
+  uint64_t max_tokens = 0;               ///< 0: until the model stops or its context is full
+  bool want_logprobs = false;
+  uint32_t top_logprobs = 0;
+  bool prefill_only = false;
+  Clock::time_point submitted;
+};
+
+enum class Finish { kEos, kStop, kLength, kCancelled, kError };
+
+/// One sample on its way: its tokens, how many have keys and values in the cache, and how to go on.
+struct Sequence {
+  Sequence(std::shared_ptr<const Request> for_request, uint32_t sample_index, BlockPool& pool, int32_t block_size);
+
+  std::shared_ptr<const Request> request;
+  uint32_t sample;
+  std::vector<int32_t> ids;  ///< prompt and output
+  int64_t computed = 0;      ///< ids that are in the cache
+  BlockTable table;
+  modelkit::Sampler sampler;
+  modelkit::Utf8Stream utf8;
+  modelkit::StopStrings stops;
+  std::optional<Finish> finish;
+  std::string error;         ///< with Finish::kError
+  /// Other samples of the request that wait for this one's prefill, to share it.
+  std::vector<Sequence*> followers;
+  bool follows = false;      ///< is in another's `followers`
+
+  int64_t cached_tokens = 0; ///< of the prompt, that were found in the cache
+  bool started = false;
+  Clock::time_point first_step, prefill_end, first_token, last_token;
+
+  int64_t length() const { return static_cast<int64_t>(ids.size()); }
+  int64_t remaining() const { return length() - computed; }  ///< rows to run before the next token can be sampled
+  uint64_t output_tokens() const { return ids.size() - request->prompt.size(); }
+};
+
+}  // namespace spnl::mistralrs
