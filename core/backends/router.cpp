@@ -14,10 +14,10 @@ using hub::printable;
 
 constexpr std::string_view kDefaultPrefix = "mistralrs";
 
-[[noreturn]] void fail_unusable(const Manifest& manifest) {
+[[noreturn]] void fail_unusable(const Manifest& manifest, const std::string& hint = "") {
   throw Error(ErrorCode::kNotLoadable,
               "backend " + manifest.id + " cannot be used: " + manifest.problem,
-              printable(manifest.file.string()));
+              printable(manifest.file.string()), hint);
 }
 
 /// The manifest that owns `prefix`: that of the earliest folder. Null: none.
@@ -97,7 +97,8 @@ Route route(const std::vector<Manifest>& manifests, const std::vector<SearchFold
   if (fallback == nullptr)
     throw Error(ErrorCode::kNotFound, "no backend for model '" + printable(name) + "'", "",
                 "begin the name with a backend's prefix; " + describe_found(manifests, folders));
-  if (!fallback->problem.empty()) fail_unusable(*fallback);
+  // The name may also have been meant for another backend: say which there are.
+  if (!fallback->problem.empty()) fail_unusable(*fallback, describe_found(manifests, folders));
   return {fallback, name, false};
 }
 

@@ -212,6 +212,16 @@ BOOST_AUTO_TEST_CASE(routing) {
       });
 }
 
+BOOST_AUTO_TEST_CASE(unusable_default_names_the_others) {
+  Manifest broken = simple("m", {"mistralrs"});
+  broken.problem = "its library is gone";
+  BOOST_CHECK_EXCEPTION(
+      route({broken, simple("c", {"cpu_ref"})}, {}, "nosuch/model"), Error, [](const Error& e) {
+        return e.code() == ErrorCode::kNotLoadable && contains(e.what(), "is gone") &&
+               contains(e.what(), "c (cpu_ref/)");
+      });
+}
+
 BOOST_AUTO_TEST_CASE(prompt_on_the_wire) {
   Prompt leaf;
   leaf.kind = Prompt::Kind::kMessage;
