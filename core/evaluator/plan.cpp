@@ -48,7 +48,8 @@ std::string Plan::where(uint32_t task) const {
   const SourcePosition position = tasks[task].query->position;
   std::string text = "node " + path(task);
   if (position.line > 0)
-    text += ", line " + std::to_string(position.line) + ", column " + std::to_string(position.column);
+    text +=
+        ", line " + std::to_string(position.line) + ", column " + std::to_string(position.column);
   return text;
 }
 
@@ -57,7 +58,8 @@ std::optional<ModelUse> model_use(const Query& query) {
     return ModelUse{&generate->model, &generate->sampling, 1};
   if (const auto* repeat = std::get_if<Repeat>(&query.node))
     return ModelUse{&repeat->generate.model, &repeat->generate.sampling, repeat->n};
-  if (const auto* map = std::get_if<Map>(&query.node)) return ModelUse{&map->model, &map->sampling, 1};
+  if (const auto* map = std::get_if<Map>(&query.node))
+    return ModelUse{&map->model, &map->sampling, 1};
   return std::nullopt;
 }
 
@@ -65,14 +67,18 @@ std::map<std::string, std::string> check(const Plan& plan, const EvaluateOptions
   std::map<std::string, std::string> answers;
   for (uint32_t i = 0; i < plan.tasks.size(); ++i) {
     const Query& query = *plan.tasks[i].query;
-    if (const auto use = model_use(query); use && use->model->empty() && options.default_model.empty())
-      throw Error(ErrorCode::kBadQuery, "this generate names no model", plan.where(i), "name one, or give --model");
+    if (const auto use = model_use(query);
+        use && use->model->empty() && options.default_model.empty())
+      throw Error(ErrorCode::kBadQuery, "this generate names no model", plan.where(i),
+                  "name one, or give --model");
     if (std::holds_alternative<Augment>(query.node))
       throw Error(ErrorCode::kEvaluation, "no retrieval backend is installed", plan.where(i));
-    if (const auto* ask = std::get_if<Ask>(&query.node); ask != nullptr && !answers.contains(ask->prompt)) {
+    if (const auto* ask = std::get_if<Ask>(&query.node);
+        ask != nullptr && !answers.contains(ask->prompt)) {
       const auto answer = options.ask ? options.ask(ask->prompt) : std::nullopt;
       if (!answer)
-        throw Error(ErrorCode::kEvaluation, "nobody answers '" + ask->prompt + "'", plan.where(i), "give --prompt");
+        throw Error(ErrorCode::kEvaluation, "nobody answers '" + ask->prompt + "'", plan.where(i),
+                    "give --prompt");
       answers.emplace(ask->prompt, *answer);
     }
   }

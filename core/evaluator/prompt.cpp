@@ -8,8 +8,8 @@
 namespace spnl::evaluator {
 namespace {
 
-/// Groups inside groups beyond this are written out in order: independence only saves work, and a prompt must stay
-/// shallow enough for everybody who walks it.
+/// Groups inside groups beyond this are written out in order: independence only saves work, and a
+/// prompt must stay shallow enough for everybody who walks it.
 constexpr size_t kDeepestGroup = 32;
 
 Prompt leaf(Role role, const std::string& text, uint64_t lineage = 0) {
@@ -23,7 +23,8 @@ Prompt leaf(Role role, const std::string& text, uint64_t lineage = 0) {
 
 std::optional<Prompt> message(const Query& query) {
   if (const auto* user = std::get_if<User>(&query.node)) return leaf(Role::kUser, user->text);
-  if (const auto* system = std::get_if<System>(&query.node)) return leaf(Role::kSystem, system->text);
+  if (const auto* system = std::get_if<System>(&query.node))
+    return leaf(Role::kSystem, system->text);
   if (const auto* assistant = std::get_if<Assistant>(&query.node))
     return leaf(Role::kAssistant, assistant->text, assistant->lineage);
   return std::nullopt;
@@ -47,7 +48,8 @@ struct Open {
 
 Prompt build_prompt(const Query& input) {
   Prompt root = group(Prompt::Kind::kOrdered);
-  // Depth first: a group's parent gets no further child before the group is complete, so pointers stay valid.
+  // Depth first: a group's parent gets no further child before the group is complete, so pointers
+  // stay valid.
   std::vector<Open> open{{&input, &input + 1, &root, false, 0}};
   std::vector<Prompt*> parents;  // of the targets owned
   while (!open.empty()) {
@@ -71,7 +73,8 @@ Prompt build_prompt(const Query& input) {
     const bool inside_plus = at.target->kind == Prompt::Kind::kIndependent;
     Open inner{list->data(), list->data() + list->size(), at.target, false, at.depth};
     if (plus != inside_plus && (inside_plus || at.depth < kDeepestGroup)) {
-      at.target->children.push_back(group(plus ? Prompt::Kind::kIndependent : Prompt::Kind::kOrdered));
+      at.target->children.push_back(
+          group(plus ? Prompt::Kind::kIndependent : Prompt::Kind::kOrdered));
       parents.push_back(at.target);
       inner.target = &at.target->children.back();
       inner.owns_target = true;

@@ -4,8 +4,9 @@
 
 namespace spnl::evaluator {
 
-/// The prompt of a generate whose evaluated input is `input`: messages in order; the children of a plus stay an
-/// independent group, everything else is ordered (language specification, section 6.2).
+/// The prompt of a generate whose evaluated input is `input`: messages in order; the children of a
+/// plus stay an independent group, everything else is ordered (language specification,
+/// section 6.2).
 Prompt build_prompt(const Query& input);
 
 /// The prompt that asks one thing.

@@ -18,11 +18,13 @@ Kind* as(Query& query) {
   return std::get_if<Kind>(&query.node);
 }
 
-/// Replaces each child of kind `Kind` by its own children. A first child gives its list, so that long chains do not
-/// copy what they gathered again and again.
+/// Replaces each child of kind `Kind` by its own children. A first child gives its list, so that
+/// long chains do not copy what they gathered again and again.
 template <class Kind>
 void splice(QueryList& children) {
-  if (std::none_of(children.begin(), children.end(), [](Query& child) { return as<Kind>(child) != nullptr; })) return;
+  if (std::none_of(children.begin(), children.end(),
+                   [](Query& child) { return as<Kind>(child) != nullptr; }))
+    return;
   QueryList flat;
   for (Query& child : children) {
     Kind* inner = as<Kind>(child);
@@ -99,8 +101,8 @@ std::optional<Query> message(Query query) {
   return query;
 }
 
-std::optional<Query> zip(std::optional<Query> first, std::optional<Query> second, SourcePosition position,
-                         const std::string& where) {
+std::optional<Query> zip(std::optional<Query> first, std::optional<Query> second,
+                         SourcePosition position, const std::string& where) {
   if (!second || !first) return second;
   QueryList* list = ir::list_of(*second);
   QueryList out;
@@ -112,7 +114,8 @@ std::optional<Query> zip(std::optional<Query> first, std::optional<Query> second
   Plus* plus = as<Plus>(*first);
   // Each zip around a zip doubles the list, so a short query could fill any memory.
   if (list->size() * (1 + (plus == nullptr ? 1 : plus->children.size())) > kLargestZip)
-    throw Error(ErrorCode::kEvaluation, "zip yields more than " + std::to_string(kLargestZip) + " messages", where);
+    throw Error(ErrorCode::kEvaluation,
+                "zip yields more than " + std::to_string(kLargestZip) + " messages", where);
   if (plus != nullptr) {
     for (Query& element : *list) {
       Plus copy = *plus;
@@ -125,7 +128,8 @@ std::optional<Query> zip(std::optional<Query> first, std::optional<Query> second
       out.push_back(std::move(element));
     }
   } else {
-    throw Error(ErrorCode::kEvaluation, "the first part of zip is a list, but only a message or a plus can be zipped",
+    throw Error(ErrorCode::kEvaluation,
+                "the first part of zip is a list, but only a message or a plus can be zipped",
                 where);
   }
   Query kind = std::move(*second);

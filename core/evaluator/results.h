@@ -6,15 +6,17 @@
 
 namespace spnl::evaluator {
 
-/// The simplified result of a seq, cross, plus or par `node` (its children are ignored) whose children yielded
-/// `results`, each simplified already. Nothing when nothing is left (language specification, sections 4 and 6).
+/// The simplified result of a seq, cross, plus or par `node` (its children are ignored) whose
+/// children yielded `results`, each simplified already. Nothing when nothing is left (language
+/// specification, sections 4 and 6).
 std::optional<Query> join(const Query& node, QueryList results);
 
 /// The simplified message, or nothing when its text is empty.
 std::optional<Query> message(Query query);
 
-/// Second's list with first before each element (section 6.4). Throws Error(kEvaluation) with `where`.
-std::optional<Query> zip(std::optional<Query> first, std::optional<Query> second, SourcePosition position,
-                         const std::string& where);
+/// Second's list with first before each element (section 6.4). Throws Error(kEvaluation) with
+/// `where`.
+std::optional<Query> zip(std::optional<Query> first, std::optional<Query> second,
+                         SourcePosition position, const std::string& where);
 
 }  // namespace spnl::evaluator

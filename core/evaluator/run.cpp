@@ -16,9 +16,11 @@ constexpr size_t kLargestFetch = 100'000'000;
 
 Query read_now(const Fetch& fetch, SourcePosition position, const std::string& where) {
   if (fetch.location.starts_with("http://") || fetch.location.starts_with("https://"))
-    throw Error(ErrorCode::kUnsupported, "fetching http addresses is not supported in this build", where);
+    throw Error(ErrorCode::kUnsupported, "fetching http addresses is not supported in this build",
+                where);
   const std::string name = text::quote(fetch.location, 200);
-  if (fetch.binary) throw Error(ErrorCode::kEvaluation, "the binary document " + name + " has no text", where);
+  if (fetch.binary)
+    throw Error(ErrorCode::kEvaluation, "the binary document " + name + " has no text", where);
   std::string content;
   try {
     content = read_whole_file(fetch.location, kLargestFetch);
@@ -26,19 +28,25 @@ Query read_now(const Fetch& fetch, SourcePosition position, const std::string& w
     throw Error(ErrorCode::kEvaluation, "file " + name + " cannot be read: " + error.what(), where);
   }
   if (text::first_invalid_utf8(content) != std::string_view::npos)
-    throw Error(ErrorCode::kEvaluation, "file " + name + " cannot be read: it is not UTF-8 text", where);
+    throw Error(ErrorCode::kEvaluation, "file " + name + " cannot be read: it is not UTF-8 text",
+                where);
   return {User{std::move(content)}, position};
 }
 
 }  // namespace
 
-Query evaluate(const Query& query, ModelProvider& provider, const EvaluateOptions& options, Observer& observer,
-               std::stop_token stop) {
+Query evaluate(const Query& query, ModelProvider& provider, const EvaluateOptions& options,
+               Observer& observer, std::stop_token stop) {
   return Run(query, provider, options, observer).run(std::move(stop));
 }
 
-Run::Run(const Query& query, ModelProvider& provider, const EvaluateOptions& options, Observer& observer)
-    : options_(options), provider_(provider), observer_(observer), plan_(query), answers_(check(plan_, options)) {}
+Run::Run(const Query& query, ModelProvider& provider, const EvaluateOptions& options,
+         Observer& observer)
+    : options_(options),
+      provider_(provider),
+      observer_(observer),
+      plan_(query),
+      answers_(check(plan_, options)) {}
 
 Query Run::run(std::stop_token stop) {
   open_.emplace(loop_->context.get_executor());
@@ -69,10 +77,12 @@ void Run::fail(std::exception_ptr error) {
   for (const auto& [request, active] : active_) active.model->cancel(active.generation);
 }
 
-/// Starts and completes nodes until everything waits for something outside. Lists instead of recursion: trees are deep.
+/// Starts and completes nodes until everything waits for something outside. Lists instead of
+/// recursion: trees are deep.
 void Run::pump() {
   while (!failure_ && !(to_start_.empty() && to_complete_.empty())) {
-    // Completions first: what they free is needed no longer, and what they start should start early.
+    // Completions first: what they free is needed no longer, and what they start should start
+    // early.
     std::vector<uint32_t>& from = to_complete_.empty() ? to_start_ : to_complete_;
     const bool starting = to_complete_.empty();
     const uint32_t task = from.back();
@@ -154,7 +164,8 @@ void Run::complete(uint32_t index) {
   }
   if (std::holds_alternative<Zip>(query.node)) {
     auto first = take_result(index, 0), second = take_result(index, 1);
-    return finish(index, zip(std::move(first), std::move(second), query.position, plan_.where(index)));
+    return finish(index,
+                  zip(std::move(first), std::move(second), query.position, plan_.where(index)));
   }
   const auto input = take_result(index, 0);
   Prompt prompt = input ? build_prompt(*input) : Prompt{};

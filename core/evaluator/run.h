@@ -15,11 +15,13 @@
 
 namespace spnl::evaluator {
 
-/// One evaluation. Everything here happens on the thread that calls run(): models and loaders only post events to its
-/// loop, so there is nothing to lock and observers are called one at a time. No thread waits for a generation.
+/// One evaluation. Everything here happens on the thread that calls run(): models and loaders only
+/// post events to its loop, so there is nothing to lock and observers are called one at a time. No
+/// thread waits for a generation.
 class Run {
  public:
-  Run(const Query& query, ModelProvider& provider, const EvaluateOptions& options, Observer& observer);
+  Run(const Query& query, ModelProvider& provider, const EvaluateOptions& options,
+      Observer& observer);
   Query run(std::stop_token stop);  ///< once
 
  private:
@@ -50,7 +52,8 @@ class Run {
   template <class Body>
   void event(Body&& body);
   void loaded(const std::string& name, std::shared_ptr<Model> model, std::exception_ptr error);
-  void finished(uint64_t request, uint32_t job, uint32_t first_sample, std::vector<Completion> completions);
+  void finished(uint64_t request, uint32_t job, uint32_t first_sample,
+                std::vector<Completion> completions);
   void fail(std::exception_ptr error);
 
   // Walking the tree.
@@ -69,7 +72,8 @@ class Run {
   const std::string& model_name(uint32_t task) const;
   void add_job(uint32_t task, uint32_t slot, std::string node, Prompt prompt);
   void submit(uint32_t job);
-  void send(uint32_t job, uint32_t first_sample, uint32_t samples, GenerateRequest request, const std::shared_ptr<Model>& model);
+  void send(uint32_t job, uint32_t first_sample, uint32_t samples, GenerateRequest request,
+            const std::shared_ptr<Model>& model);
   void job_done(uint32_t job);
   void check_completion(const Job& job, const Completion& completion);
 
@@ -90,10 +94,12 @@ class Run {
   bool root_done_ = false;
   std::exception_ptr failure_;  ///< the first
   std::stop_source stop_loading_;
-  std::optional<boost::asio::thread_pool> pool_;  ///< last: joined before what its work refers to goes
+  std::optional<boost::asio::thread_pool>
+      pool_;  ///< last: joined before what its work refers to goes
 };
 
-/// Whatever goes wrong in an event, observers included, fails the run; the loop ends when nothing can come any more.
+/// Whatever goes wrong in an event, observers included, fails the run; the loop ends when nothing
+/// can come any more.
 template <class Body>
 void Run::event(Body&& body) {
   try {

@@ -1,5 +1,5 @@
-#include <boost/asio/post.hpp>
 #include <algorithm>
+#include <boost/asio/post.hpp>
 
 #include "evaluator/prompt.h"
 #include "evaluator/request.h"
@@ -17,7 +17,9 @@ std::exception_ptr placed(std::exception_ptr error, const std::string& where) {
   try {
     std::rethrow_exception(error);
   } catch (const Error& e) {
-    return e.where().empty() ? std::make_exception_ptr(Error(e.code(), e.message(), where, e.hint())) : error;
+    return e.where().empty()
+               ? std::make_exception_ptr(Error(e.code(), e.message(), where, e.hint()))
+               : error;
   } catch (const std::exception& e) {
     return std::make_exception_ptr(Error(ErrorCode::kEvaluation, e.what(), where));
   }
@@ -35,13 +37,14 @@ const std::string& Run::model_name(uint32_t task) const {
   return given.empty() ? options_.default_model : given;
 }
 
-/// All models at once and first of all: each generate of a tree runs sooner or later, and one that cannot be loaded
-/// is better known before work was done.
+/// All models at once and first of all: each generate of a tree runs sooner or later, and one that
+/// cannot be loaded is better known before work was done.
 void Run::start_loading() {
   for (uint32_t i = 0; i < plan_.tasks.size(); ++i) {
     const Query& query = *plan_.tasks[i].query;
     if (!model_use(query)) continue;
-    if (const auto* map = std::get_if<Map>(&query.node); map != nullptr && map->inputs.empty()) continue;
+    if (const auto* map = std::get_if<Map>(&query.node); map != nullptr && map->inputs.empty())
+      continue;
     const std::string& name = model_name(i);
     if (models_.try_emplace(name).second) load(name);
   }
@@ -102,10 +105,12 @@ void Run::submit(uint32_t index) {
   const ModelState& state = models_[name];
   observer_.on_generate_start(job.node, name, job.samples);
   job.completions.resize(job.samples);
-  GenerateRequest request = base_request(*model_use(*plan_.tasks[job.task].query)->sampling, options_, job.seed);
+  GenerateRequest request =
+      base_request(*model_use(*plan_.tasks[job.task].query)->sampling, options_, job.seed);
   request.prompt = std::move(job.prompt);
   try {
-    if (state.bulk_repeat || job.samples == 1) return send(index, 0, job.samples, std::move(request), state.model);
+    if (state.bulk_repeat || job.samples == 1)
+      return send(index, 0, job.samples, std::move(request), state.model);
     for (uint32_t i = 0; i < job.samples; ++i) {
       GenerateRequest one = request;
       if (i > 0) one.seed = mix(*request.seed, i);
@@ -121,19 +126,22 @@ void Run::send(uint32_t job, uint32_t first_sample, uint32_t samples, GenerateRe
   const uint64_t number = next_request_++;
   request.samples = samples;
   GenerateHandlers handlers;
-  handlers.on_tokens = [this, loop = loop_, job, first_sample](uint32_t sample, std::string_view text,
+  handlers.on_tokens = [this, loop = loop_, job, first_sample](uint32_t sample,
+                                                               std::string_view text,
                                                                const std::vector<int32_t>& ids) {
-    boost::asio::post(loop->context, [this, job, sample = first_sample + sample, text = std::string(text),
-                                      count = ids.size()] {
+    boost::asio::post(loop->context, [this, job, sample = first_sample + sample,
+                                      text = std::string(text), count = ids.size()] {
       event([&] {
         if (!failure_) observer_.on_text(jobs_[job].node, sample, text, count);
       });
     });
   };
-  handlers.on_finish = [this, loop = loop_, number, job, first_sample](std::vector<Completion> completions) {
-    boost::asio::post(loop->context, [this, number, job, first_sample, all = std::move(completions)]() mutable {
-      event([&] { finished(number, job, first_sample, std::move(all)); });
-    });
+  handlers.on_finish = [this, loop = loop_, number, job,
+                        first_sample](std::vector<Completion> completions) {
+    boost::asio::post(loop->context,
+                      [this, number, job, first_sample, all = std::move(completions)]() mutable {
+                        event([&] { finished(number, job, first_sample, std::move(all)); });
+                      });
   };
   const uint64_t generation = model->generate(std::move(request), std::move(handlers));
   active_[number] = {model, generation};
@@ -141,7 +149,8 @@ void Run::send(uint32_t job, uint32_t first_sample, uint32_t samples, GenerateRe
   ++outside_;
 }
 
-void Run::finished(uint64_t request, uint32_t index, uint32_t first_sample, std::vector<Completion> completions) {
+void Run::finished(uint64_t request, uint32_t index, uint32_t first_sample,
+                   std::vector<Completion> completions) {
   --outside_;
   active_.erase(request);
   Job& job = jobs_[index];
@@ -159,15 +168,17 @@ void Run::finished(uint64_t request, uint32_t index, uint32_t first_sample, std:
 void Run::check_completion(const Job& job, const Completion& completion) {
   const std::string where = plan_.where(job.task);
   if (completion.finish == FinishReason::kError)
-    throw Error(ErrorCode::kEvaluation, completion.error.empty() ? "the model failed" : completion.error, where);
+    throw Error(ErrorCode::kEvaluation,
+                completion.error.empty() ? "the model failed" : completion.error, where);
   if (completion.finish == FinishReason::kCancelled)
     throw Error(ErrorCode::kEvaluation, "the model cancelled the generation", where);
   if (completion.finish != FinishReason::kLength) return;
-  const auto limit = base_request(*model_use(*plan_.tasks[job.task].query)->sampling, options_, 0).max_tokens;
+  const auto limit =
+      base_request(*model_use(*plan_.tasks[job.task].query)->sampling, options_, 0).max_tokens;
   if (limit && completion.usage.output_tokens >= *limit) return;
   const uint64_t context = models_[model_name(job.task)].model->info().context;
-  observer_.on_note("node " + job.node + " ended early: the model's context of " + std::to_string(context) +
-                    " tokens is full");
+  observer_.on_note("node " + job.node + " ended early: the model's context of " +
+                    std::to_string(context) + " tokens is full");
 }
 
 void Run::job_done(uint32_t index) {
@@ -177,7 +188,8 @@ void Run::job_done(uint32_t index) {
   if (failure_) return;
   QueryList answers;
   for (Completion& completion : job.completions)
-    if (auto answer = message({Assistant{std::move(completion.text), completion.sequence}, query.position}))
+    if (auto answer =
+            message({Assistant{std::move(completion.text), completion.sequence}, query.position}))
       answers.push_back(std::move(*answer));
   job.completions.clear();
   if (!std::holds_alternative<Map>(query.node))
@@ -185,7 +197,8 @@ void Run::job_done(uint32_t index) {
   QueryList& all = map_results_[job.task];
   all[job.slot] = answers.empty() ? Query{Assistant{}, query.position} : std::move(answers[0]);
   if (++plan_.tasks[job.task].done < all.size()) return;
-  std::erase_if(static_cast<std::vector<Query>&>(all), [](const Query& one) { return std::get<Assistant>(one.node).text.empty(); });
+  std::erase_if(static_cast<std::vector<Query>&>(all),
+                [](const Query& one) { return std::get<Assistant>(one.node).text.empty(); });
   finish(job.task, join({Par{}, query.position}, std::move(all)));
 }
 

@@ -1,5 +1,3 @@
-#include "spnl/print.h"
-
 #include <algorithm>
 #include <charconv>
 #include <string_view>
@@ -7,21 +5,33 @@
 #include <vector>
 
 #include "ir/traverse.h"
+#include "spnl/print.h"
 
 namespace spnl {
 namespace {
 
-constexpr size_t kDeepestIndent = 40;  // deeper lines stay at this indent, or a deep tree would print as spaces
+constexpr size_t kDeepestIndent =
+    40;  // deeper lines stay at this indent, or a deep tree would print as spaces
 
 std::string quoted(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\t': out += "\\t"; break;
-      case '\r': out += "\\r"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
           char hex[4];
@@ -80,7 +90,9 @@ std::pair<std::string, int> opening(const Query& query) {
         const auto leaf = [](const char* name, const std::string& text) {
           return std::pair(std::string("(") + name + " " + quoted(text), 1);
         };
-        const auto generate = [](const Generate& g) { return "(generate" + options(g.model, g.sampling) + " (input"; };
+        const auto generate = [](const Generate& g) {
+          return "(generate" + options(g.model, g.sampling) + " (input";
+        };
         if constexpr (ir::is_any_of<T, User>) return leaf("user", node.text);
         if constexpr (ir::is_any_of<T, System>) return leaf("system", node.text);
         if constexpr (ir::is_any_of<T, Assistant>) return leaf("assistant", node.text);

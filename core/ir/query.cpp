@@ -16,15 +16,16 @@ bool has_children(const Query& query) {
   return found;
 }
 
-/// Moves the inner nodes among the children of `query` to `pending`; what is left behind owns no further trees.
+/// Moves the inner nodes among the children of `query` to `pending`; what is left behind owns no
+/// further trees.
 void take_children(Query& query, std::vector<Query>& pending) {
   for_each_child(query, [&](Query& child) {
     if (has_children(child)) pending.push_back(std::move(child));
   });
 }
 
-/// Empties everything below `query` with a list instead of recursion. Without memory for the list the rest is left to
-/// the recursive destructors, which is still correct for all but absurd depths.
+/// Empties everything below `query` with a list instead of recursion. Without memory for the list
+/// the rest is left to the recursive destructors, which is still correct for all but absurd depths.
 void dismantle(Query& query) noexcept {
   try {
     std::vector<Query> pending;
@@ -86,9 +87,9 @@ Query copy_tree(const Query& source) {
 }
 
 bool equal(const Sampling& a, const Sampling& b) {
-  return a.max_tokens == b.max_tokens && a.temperature == b.temperature && a.seed == b.seed && a.top_k == b.top_k &&
-         a.top_p == b.top_p && a.min_p == b.min_p && a.repeat_penalty == b.repeat_penalty && a.stop == b.stop &&
-         a.spans == b.spans;
+  return a.max_tokens == b.max_tokens && a.temperature == b.temperature && a.seed == b.seed &&
+         a.top_k == b.top_k && a.top_p == b.top_p && a.min_p == b.min_p &&
+         a.repeat_penalty == b.repeat_penalty && a.stop == b.stop && a.spans == b.spans;
 }
 
 /// Equal but for children; lists must be equally long.
@@ -107,7 +108,8 @@ bool equal_node(const Query& left, const Query& right) {
         } else if constexpr (ir::is_any_of<T, Generate>) {
           return a.model == b.model && equal(a.sampling, b.sampling);
         } else if constexpr (ir::is_any_of<T, Repeat>) {
-          return a.n == b.n && a.generate.model == b.generate.model && equal(a.generate.sampling, b.generate.sampling);
+          return a.n == b.n && a.generate.model == b.generate.model &&
+                 equal(a.generate.sampling, b.generate.sampling);
         } else if constexpr (ir::is_any_of<T, Map>) {
           return a.model == b.model && equal(a.sampling, b.sampling) && a.inputs == b.inputs;
         } else if constexpr (ir::is_any_of<T, Augment>) {
@@ -143,7 +145,8 @@ QueryList& QueryList::operator=(const QueryList& other) {
 QueryList& QueryList::operator=(QueryList&& other) noexcept {
   if (this == &other) return *this;
   QueryList old;
-  old.swap(*this);  // dismantled on return, after the contents of `other`, which may lie inside, were taken
+  old.swap(*this);  // dismantled on return, after the contents of `other`, which may lie inside,
+                    // were taken
   swap(other);
   return *this;
 }

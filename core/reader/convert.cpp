@@ -4,15 +4,18 @@
 
 namespace spnl::reader {
 
-void Interpreter::fail(const Value& found, const std::string& expected, const std::string& hint) const {
+void Interpreter::fail(const Value& found, const std::string& expected,
+                       const std::string& hint) const {
   source_.fail(found.position, describe(found), expected, hint);
 }
 
-void Interpreter::expect_count(const Call& call, size_t least, size_t most, const std::string& usage) const {
+void Interpreter::expect_count(const Call& call, size_t least, size_t most,
+                               const std::string& usage) const {
   const size_t count = call.values.size();
   if (count > most) fail(call.values[most], "')'", "it is written " + usage);
   if (count < least)
-    source_.fail(position(call), std::to_string(count) + (count == 1 ? " argument" : " arguments"), usage);
+    source_.fail(position(call), std::to_string(count) + (count == 1 ? " argument" : " arguments"),
+                 usage);
 }
 
 std::string Interpreter::string(Value& value, const std::string& expected) const {
@@ -20,27 +23,33 @@ std::string Interpreter::string(Value& value, const std::string& expected) const
   fail(value, expected);
 }
 
-double Interpreter::number(const Value& value, double least, double most, const std::string& expected) const {
+double Interpreter::number(const Value& value, double least, double most,
+                           const std::string& expected) const {
   const auto* number = std::get_if<Number>(&value.data);
-  if (number == nullptr || !(number->value >= least && number->value <= most)) fail(value, expected);
+  if (number == nullptr || !(number->value >= least && number->value <= most))
+    fail(value, expected);
   return number->value;
 }
 
-uint64_t Interpreter::whole(const Value& value, uint64_t least, uint64_t most, const std::string& expected) const {
+uint64_t Interpreter::whole(const Value& value, uint64_t least, uint64_t most,
+                            const std::string& expected) const {
   const auto* number = std::get_if<Number>(&value.data);
-  if (number == nullptr || !number->whole || *number->whole < least || *number->whole > most) fail(value, expected);
+  if (number == nullptr || !number->whole || *number->whole < least || *number->whole > most)
+    fail(value, expected);
   return *number->whole;
 }
 
 Query Interpreter::query(Value& value) const {
   if (auto* query = std::get_if<Query>(&value.data)) return std::move(*query);
-  if (auto* string = std::get_if<std::string>(&value.data)) return {User{std::move(*string)}, value.position};
+  if (auto* string = std::get_if<std::string>(&value.data))
+    return {User{std::move(*string)}, value.position};
   if (std::holds_alternative<List>(value.data)) {
     Seq seq;
     append_queries(value, seq.children);
     return {std::move(seq), value.position};
   }
-  fail(value, "a query", std::holds_alternative<Number>(value.data) ? "numbers are no messages; quote it" : "");
+  fail(value, "a query",
+       std::holds_alternative<Number>(value.data) ? "numbers are no messages; quote it" : "");
 }
 
 void Interpreter::append_queries(Value& value, QueryList& to) const {

@@ -8,10 +8,14 @@ namespace {
 
 FormKind kind_of(TokenKind kind) {
   switch (kind) {
-    case TokenKind::kString: return FormKind::kString;
-    case TokenKind::kRawString: return FormKind::kRawString;
-    case TokenKind::kNumber: return FormKind::kNumber;
-    default: return FormKind::kSymbol;
+    case TokenKind::kString:
+      return FormKind::kString;
+    case TokenKind::kRawString:
+      return FormKind::kRawString;
+    case TokenKind::kNumber:
+      return FormKind::kNumber;
+    default:
+      return FormKind::kSymbol;
   }
 }
 
@@ -29,10 +33,12 @@ Forms::Forms(const Source& source) : source_(source) {
       source.fail(forms_[open.back()].position, "'(' without its end", "')'");
     }
     if (complete) {
-      const std::string found = token.kind == TokenKind::kOpen    ? "a second form"
-                                : token.kind == TokenKind::kClose ? "')'"
-                                                                  : text::quote(source.text.substr(token.offset, token.length));
-      source.fail(token.position, found, "end of text", "a file holds one form; (seq ...) puts several in order");
+      const std::string found = token.kind == TokenKind::kOpen ? "a second form"
+                                : token.kind == TokenKind::kClose
+                                    ? "')'"
+                                    : text::quote(source.text.substr(token.offset, token.length));
+      source.fail(token.position, found, "end of text",
+                  "a file holds one form; (seq ...) puts several in order");
     }
     if (token.kind == TokenKind::kClose) {
       if (open.empty()) source.fail(token.position, "')'", "a query");
@@ -41,12 +47,14 @@ Forms::Forms(const Source& source) : source_(source) {
       continue;
     }
     if (forms_.size() >= kMostForms)
-      source.refuse(token.position, "the query has more than " + std::to_string(kMostForms) + " forms");
+      source.refuse(token.position,
+                    "the query has more than " + std::to_string(kMostForms) + " forms");
     const uint32_t index = static_cast<uint32_t>(forms_.size());
     Form form{FormKind::kList, token.position, index + 1, static_cast<uint32_t>(token.offset),
               static_cast<uint32_t>(token.length)};
     if (token.kind == TokenKind::kOpen) {
-      if (open.size() >= kDeepestNesting) source.refuse(token.position, "forms are nested deeper than 10,000");
+      if (open.size() >= kDeepestNesting)
+        source.refuse(token.position, "forms are nested deeper than 10,000");
       open.push_back(index);
     } else {
       form.kind = kind_of(token.kind);
@@ -71,10 +79,14 @@ std::string_view Forms::head(uint32_t index) const {
 std::string Forms::describe(uint32_t index) const {
   switch (forms_[index].kind) {
     case FormKind::kString:
-    case FormKind::kRawString: return "string " + text::quote(text(index));
-    case FormKind::kNumber: return "number " + text::quote(text(index));
-    case FormKind::kSymbol: return text::quote(text(index));
-    case FormKind::kList: break;
+    case FormKind::kRawString:
+      return "string " + text::quote(text(index));
+    case FormKind::kNumber:
+      return "number " + text::quote(text(index));
+    case FormKind::kSymbol:
+      return text::quote(text(index));
+    case FormKind::kList:
+      break;
   }
   if (forms_[index].end == index + 1) return "'()'";
   const std::string_view name = head(index);

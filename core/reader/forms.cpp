@@ -3,10 +3,12 @@
 namespace spnl::reader {
 namespace {
 
-constexpr std::string_view kGenerateOptions[] = {"model", "input", "max-tokens", "temperature", "seed", "top-p",
-                                                 "top-k", "min-p", "repeat-penalty", "stop", "spans"};
-constexpr std::string_view kMapOptions[] = {"model", "inputs", "max-tokens", "temperature", "seed", "top-p",
-                                            "top-k", "min-p", "repeat-penalty", "stop", "spans"};
+constexpr std::string_view kGenerateOptions[] = {
+    "model", "input", "max-tokens",     "temperature", "seed", "top-p",
+    "top-k", "min-p", "repeat-penalty", "stop",        "spans"};
+constexpr std::string_view kMapOptions[] = {"model",          "inputs", "max-tokens", "temperature",
+                                            "seed",           "top-p",  "top-k",      "min-p",
+                                            "repeat-penalty", "stop",   "spans"};
 constexpr std::string_view kRepeatOptions[] = {"n"};
 
 /// Adding a form to the language is adding a line here.

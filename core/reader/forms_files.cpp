@@ -20,10 +20,12 @@ std::string content(Interpreter& in, const std::string& name, SourcePosition pos
   try {
     text = read_whole_file(located(in, name), kLargestFile);
   } catch (const std::runtime_error& error) {
-    in.source().refuse(position, "file " + text::quote(name, 200) + " cannot be read: " + error.what());
+    in.source().refuse(position,
+                       "file " + text::quote(name, 200) + " cannot be read: " + error.what());
   }
   if (text::first_invalid_utf8(text) != std::string_view::npos)
-    in.source().refuse(position, "file " + text::quote(name, 200) + " cannot be read: it is not UTF-8 text");
+    in.source().refuse(position,
+                       "file " + text::quote(name, 200) + " cannot be read: it is not UTF-8 text");
   in.charge(text.size(), position);
   return text;
 }
@@ -32,7 +34,8 @@ std::string path_argument(Interpreter& in, Call& call, const char* usage) {
   in.expect_count(call, 1, 1, usage);
   std::string name = in.string(call.values[0], "a file's path");
   if (name.empty() || name.find('\0') != std::string::npos)
-    in.source().fail(call.values[0].position, name.empty() ? "an empty string" : "a string with a zero byte",
+    in.source().fail(call.values[0].position,
+                     name.empty() ? "an empty string" : "a string with a zero byte",
                      "a file's path");
   return name;
 }
@@ -56,8 +59,14 @@ Value build_filen(Interpreter& in, Call& call) {
   return {Document{name, content(in, name, call.values[0].position)}, in.position(call)};
 }
 
-Value build_fetch(Interpreter& in, Call& call) { return fetch(in, call, "(fetch PLACE)", false, false); }
-Value build_fetchn(Interpreter& in, Call& call) { return fetch(in, call, "(fetchn PLACE)", true, false); }
-Value build_fetchb(Interpreter& in, Call& call) { return fetch(in, call, "(fetchb PLACE)", true, true); }
+Value build_fetch(Interpreter& in, Call& call) {
+  return fetch(in, call, "(fetch PLACE)", false, false);
+}
+Value build_fetchn(Interpreter& in, Call& call) {
+  return fetch(in, call, "(fetchn PLACE)", true, false);
+}
+Value build_fetchb(Interpreter& in, Call& call) {
+  return fetch(in, call, "(fetchb PLACE)", true, true);
+}
 
 }  // namespace spnl::reader

@@ -55,7 +55,8 @@ std::map<std::string, Value*> options_of(const Interpreter& in, Call& call) {
     auto* option = std::get_if<Option>(&value.data);
     if (option == nullptr) continue;
     if (!given.emplace(option->name, &value).second)
-      in.source().fail(value.position, "option '" + option->name + "' a second time", "each option once");
+      in.source().fail(value.position, "option '" + option->name + "' a second time",
+                       "each option once");
     const bool many = option->name == "input" || option->name == "inputs" || option->name == "stop";
     if (option->values.empty())
       in.source().fail(value.position, "option '" + option->name + "' without a value", "a value");
@@ -74,7 +75,8 @@ void read_sampling(const Interpreter& in, std::map<std::string, Value*>& given, 
   if (const Value* v = value("seed"))
     to.seed = in.whole(*v, 0, std::numeric_limits<uint64_t>::max(), "a whole number from 0");
   if (const Value* v = value("top-k"))
-    to.top_k = static_cast<int64_t>(in.whole(*v, 0, std::numeric_limits<int32_t>::max(), "a whole number from 0"));
+    to.top_k = static_cast<int64_t>(
+        in.whole(*v, 0, std::numeric_limits<int32_t>::max(), "a whole number from 0"));
   if (const Value* v = value("top-p")) to.top_p = in.number(*v, 0, 1, "a number from 0 to 1");
   if (const Value* v = value("min-p")) to.min_p = in.number(*v, 0, 1, "a number from 0 to 1");
   if (const Value* v = value("repeat-penalty")) {
@@ -85,12 +87,13 @@ void read_sampling(const Interpreter& in, std::map<std::string, Value*>& given, 
   if (Value* v = value("spans")) to.spans = spans(in, *v);
 }
 
-/// "[temperature [max-tokens]]" from values[at] on. Written the other way round in upstream's documentation, so an
-/// integer above 2 before a number up to 2 is taken as meant that way.
+/// "[temperature [max-tokens]]" from values[at] on. Written the other way round in upstream's
+/// documentation, so an integer above 2 before a number up to 2 is taken as meant that way.
 void read_positional(const Interpreter& in, Call& call, size_t at, Sampling& to) {
   to.temperature = 0.0;
   if (call.values.size() <= at) return;
-  Value &first = call.values[at], *second = call.values.size() > at + 1 ? &call.values[at + 1] : nullptr;
+  Value &first = call.values[at],
+        *second = call.values.size() > at + 1 ? &call.values[at + 1] : nullptr;
   if (second == nullptr) {
     to.temperature = temperature(in, first);
     return;
@@ -101,8 +104,9 @@ void read_positional(const Interpreter& in, Call& call, size_t at, Sampling& to)
     to.temperature = temperature(in, *second);
     if (in.options().on_note)
       in.options().on_note(in.source().name + ":" + std::to_string(first.position.line) + ":" +
-                           std::to_string(first.position.column) + ": read as max-tokens " + print_number(*a) +
-                           " and temperature " + print_number(*b) + "; temperature comes first");
+                           std::to_string(first.position.column) + ": read as max-tokens " +
+                           print_number(*a) + " and temperature " + print_number(*b) +
+                           "; temperature comes first");
     return;
   }
   to.temperature = temperature(in, first);
@@ -134,12 +138,14 @@ std::vector<std::string> strings_of(const Interpreter& in, Values& values) {
   return strings;
 }
 
-constexpr const char* kRepeatUsage = "(repeat N QUERY) or (repeat N MODEL INPUT [TEMPERATURE [MAX-TOKENS]])";
+constexpr const char* kRepeatUsage =
+    "(repeat N QUERY) or (repeat N MODEL INPUT [TEMPERATURE [MAX-TOKENS]])";
 
 /// n samples of a generate, or n copies of anything else.
 Query repeated(Interpreter& in, Call& call, uint32_t n, Query body) {
   const SourcePosition position = in.position(call);
-  if (auto* generate = std::get_if<Generate>(&body.node)) return {Repeat{n, std::move(*generate)}, position};
+  if (auto* generate = std::get_if<Generate>(&body.node))
+    return {Repeat{n, std::move(*generate)}, position};
   Value sized{std::move(body), position};
   in.charge(weight(sized) * n, position);
   Plus plus;
@@ -156,10 +162,12 @@ Value build_generate(Interpreter& in, Call& call) {
     return {Query{positional(in, call, 0), position}, position};
   }
   auto given = options_of(in, call);
-  if (!given.contains("input")) in.source().fail(position, "a generate without input", "(input ...)");
+  if (!given.contains("input"))
+    in.source().fail(position, "a generate without input", "(input ...)");
   Value& input = *given["input"];
   Generate generate{"", {}, QueryBox(joined(in, std::get<Option>(input.data), input.position))};
-  if (given.contains("model")) generate.model = model_name(in, std::get<Option>(given["model"]->data).values[0]);
+  if (given.contains("model"))
+    generate.model = model_name(in, std::get<Option>(given["model"]->data).values[0]);
   read_sampling(in, given, generate.sampling);
   return {Query{std::move(generate), position}, position};
 }
@@ -195,7 +203,8 @@ Value build_map(Interpreter& in, Call& call) {
   auto given = options_of(in, call);
   if (!given.contains("inputs")) in.source().fail(position, "a map without inputs", "(inputs ...)");
   map.inputs = strings_of(in, std::get<Option>(given["inputs"]->data).values);
-  if (given.contains("model")) map.model = model_name(in, std::get<Option>(given["model"]->data).values[0]);
+  if (given.contains("model"))
+    map.model = model_name(in, std::get<Option>(given["model"]->data).values[0]);
   read_sampling(in, given, map.sampling);
   return {Query{std::move(map), position}, position};
 }

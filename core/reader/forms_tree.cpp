@@ -26,8 +26,12 @@ Value group(Interpreter& in, Call& call) {
 }  // namespace
 
 Value build_user(Interpreter& in, Call& call) { return message<User>(in, call, "(user TEXT)"); }
-Value build_system(Interpreter& in, Call& call) { return message<System>(in, call, "(system TEXT)"); }
-Value build_assistant(Interpreter& in, Call& call) { return message<Assistant>(in, call, "(assistant TEXT)"); }
+Value build_system(Interpreter& in, Call& call) {
+  return message<System>(in, call, "(system TEXT)");
+}
+Value build_assistant(Interpreter& in, Call& call) {
+  return message<Assistant>(in, call, "(assistant TEXT)");
+}
 Value build_print(Interpreter& in, Call& call) { return message<Print>(in, call, "(print TEXT)"); }
 
 Value build_ask(Interpreter& in, Call& call) {

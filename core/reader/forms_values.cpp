@@ -5,7 +5,8 @@ namespace spnl::reader {
 namespace {
 
 void append_item(const Interpreter& in, Value& value, List& to) {
-  if (!std::holds_alternative<std::string>(value.data) && !std::holds_alternative<Query>(value.data))
+  if (!std::holds_alternative<std::string>(value.data) &&
+      !std::holds_alternative<Query>(value.data))
     in.fail(value, "a string or a query");
   to.items.push_back(std::move(value));
 }
@@ -36,7 +37,8 @@ Hole parse_hole(const Interpreter& in, SourcePosition position, std::string_view
   }
   hole.name = inside;
   if (inside.find_first_of("{:") != std::string_view::npos)
-    in.source().fail(position, "'{" + std::string(inside) + "}' in a format", "{}, {name}, {:?} or {name:?}");
+    in.source().fail(position, "'{" + std::string(inside) + "}' in a format",
+                     "{}, {name}, {:?} or {name:?}");
   return hole;
 }
 
@@ -89,7 +91,8 @@ Value build_format(Interpreter& in, Call& call) {
       continue;
     }
     const size_t end = format.find('}', i);
-    if (end == std::string::npos) in.source().fail(place, "'{' without '}' in a format", "'{{' for a brace");
+    if (end == std::string::npos)
+      in.source().fail(place, "'{' without '}' in a format", "'{{' for a brace");
     const Hole hole = parse_hole(in, place, std::string_view(format).substr(i + 1, end - i - 1));
     i = end;
     const Value* value = nullptr;
@@ -99,7 +102,9 @@ Value build_format(Interpreter& in, Call& call) {
       value = &call.values[used++];
     } else {
       value = in.lookup(call.scope, hole.name);
-      if (value == nullptr) in.source().fail(place, "unbound name " + text::quote(hole.name) + " in a format", "a bound one");
+      if (value == nullptr)
+        in.source().fail(place, "unbound name " + text::quote(hole.name) + " in a format",
+                         "a bound one");
     }
     const std::string text = shown(in, *value, hole.quoted);
     in.charge(text.size(), place);
@@ -129,11 +134,13 @@ void plan_let(Interpreter& in, Call& call) {
     if (arguments.size() != 2)
       in.source().fail(in.position(call), std::to_string(arguments.size()) + " arguments", kUsage);
     if (in.forms()[arguments[0]].kind != FormKind::kList)
-      in.source().fail(in.forms()[arguments[0]].position, in.forms().describe(arguments[0]), "((NAME VALUE)...)");
+      in.source().fail(in.forms()[arguments[0]].position, in.forms().describe(arguments[0]),
+                       "((NAME VALUE)...)");
     for (uint32_t binding : in.forms().parts(arguments[0])) {
       const auto parts = in.forms().parts(binding);
       if (parts.size() != 2)
-        in.source().fail(in.forms()[binding].position, in.forms().describe(binding), "(NAME VALUE)");
+        in.source().fail(in.forms()[binding].position, in.forms().describe(binding),
+                         "(NAME VALUE)");
       symbol_argument(in, parts[0]);
       call.steps.push_back({parts[1], call.scope});
     }
@@ -164,12 +171,14 @@ void plan_foreach(Interpreter& in, Call& call) {
     call.phase = 1;
   } else if (call.phase == 1) {
     const uint64_t start = in.whole(call.values[0], 0, UINT32_MAX, "a whole number from 0");
-    const uint64_t count = in.whole(call.values[1], 0, 1'000'000, "a whole number from 0 to 1,000,000");
+    const uint64_t count =
+        in.whole(call.values[1], 0, 1'000'000, "a whole number from 0 to 1,000,000");
     call.steps.reserve(call.steps.size() + count);
     for (uint64_t i = start; i < start + count; ++i) {
       const uint32_t scope = in.new_scope(call.scope);
       in.charge(256, in.position(call));
-      in.bind(scope, in.forms().text(arguments[0]), {Number{static_cast<double>(i), i}, in.position(call)});
+      in.bind(scope, in.forms().text(arguments[0]),
+              {Number{static_cast<double>(i), i}, in.position(call)});
       call.steps.push_back({arguments[3], scope});
     }
     call.phase = 2;

@@ -33,7 +33,8 @@ Number parse_number(std::string_view text) {
 /// A number that came from outside the text, or as 1e3: an integer when it is one exactly.
 void find_whole(Number& number) {
   constexpr double kExact = 9007199254740992.0;  // 2^53
-  if (!number.whole && number.value >= 0 && number.value <= kExact && number.value == std::floor(number.value))
+  if (!number.whole && number.value >= 0 && number.value <= kExact &&
+      number.value == std::floor(number.value))
     number.whole = static_cast<uint64_t>(number.value);
 }
 
@@ -81,7 +82,8 @@ Query Interpreter::run() {
 }
 
 void Interpreter::open(uint32_t form, uint32_t scope, const Call* parent) {
-  if (calls_.size() > kDeepestNesting) source_.refuse(forms_[form].position, "forms are nested deeper than 10,000");
+  if (calls_.size() > kDeepestNesting)
+    source_.refuse(forms_[form].position, "forms are nested deeper than 10,000");
   Call call;
   call.spec = spec_of(form, parent);
   call.form = form;
@@ -90,7 +92,8 @@ void Interpreter::open(uint32_t form, uint32_t scope, const Call* parent) {
   if (call.spec->takes_options == Options::kAlways) call.named = true;
   if (call.spec->takes_options == Options::kIfFirstIsOne && !call.steps.empty()) {
     const auto known = call.spec->options;
-    call.named = std::find(known.begin(), known.end(), forms_.head(call.steps[0].form)) != known.end();
+    call.named =
+        std::find(known.begin(), known.end(), forms_.head(call.steps[0].form)) != known.end();
   }
   calls_.push_back(std::move(call));
 }
@@ -103,7 +106,8 @@ const FormSpec* Interpreter::spec_of(uint32_t form, const Call* parent) const {
   const std::string_view head = forms_.head(form);
   const std::vector<uint32_t> parts = forms_.parts(form);
   if (parts.empty()) source_.fail(forms_[form].position, "'()'", "a form with a name");
-  if (head.empty()) source_.fail(forms_[parts[0]].position, forms_.describe(parts[0]), "the name of a form");
+  if (head.empty())
+    source_.fail(forms_[parts[0]].position, forms_.describe(parts[0]), "the name of a form");
   if (parent != nullptr && parent->named) {
     const auto known = parent->spec->options;
     if (std::find(known.begin(), known.end(), head) != known.end()) return &kOption;
@@ -112,9 +116,10 @@ const FormSpec* Interpreter::spec_of(uint32_t form, const Call* parent) const {
   if (const FormSpec* spec = find_form(head)) return spec;
   std::vector<std::string> names = form_names();
   // "(g (modle m) ...)": the misspelt option made the call look positional.
-  if (parent != nullptr) names.insert(names.end(), parent->spec->options.begin(), parent->spec->options.end());
-  source_.fail(forms_[parts[0]].position, "unknown form " + text::quote(head), "a form of the language",
-               text::did_you_mean(head, names));
+  if (parent != nullptr)
+    names.insert(names.end(), parent->spec->options.begin(), parent->spec->options.end());
+  source_.fail(forms_[parts[0]].position, "unknown form " + text::quote(head),
+               "a form of the language", text::did_you_mean(head, names));
 }
 
 void Interpreter::fail_option(uint32_t form, const Call& parent) const {
@@ -124,7 +129,8 @@ void Interpreter::fail_option(uint32_t form, const Call& parent) const {
   for (std::string_view name : known) all += (all.empty() ? "" : ", ") + std::string(name);
   const std::string_view head = forms_.head(form);
   if (head.empty())
-    source_.fail(forms_[form].position, forms_.describe(form), expected + " in parentheses", "options are " + all);
+    source_.fail(forms_[form].position, forms_.describe(form), expected + " in parentheses",
+                 "options are " + all);
   const std::string near = text::did_you_mean(head, {known.begin(), known.end()});
   source_.fail(forms_[form + 1].position, "unknown option " + text::quote(head), expected,
                near.empty() ? "options are " + all : near);
@@ -135,17 +141,21 @@ Value Interpreter::atom(uint32_t index, uint32_t scope) {
   const std::string_view inside = forms_.text(index);
   charge(inside.size(), form.position);
   switch (form.kind) {
-    case FormKind::kString: return {unescape(inside), form.position};
-    case FormKind::kRawString: return {std::string(inside), form.position};
+    case FormKind::kString:
+      return {unescape(inside), form.position};
+    case FormKind::kRawString:
+      return {std::string(inside), form.position};
     case FormKind::kNumber: {
       Number number = parse_number(inside);
       double check = 0;
       if (std::from_chars(inside.data(), inside.data() + inside.size(), check).ec != std::errc())
-        source_.fail(form.position, "number " + text::quote(inside) + " out of range", "a number that a double can hold");
+        source_.fail(form.position, "number " + text::quote(inside) + " out of range",
+                     "a number that a double can hold");
       find_whole(number);
       return {number, form.position};
     }
-    default: break;
+    default:
+      break;
   }
   const Binding* binding = find(scope, inside);
   if (binding == nullptr) fail_unbound(index, scope);
@@ -157,7 +167,8 @@ Value Interpreter::atom(uint32_t index, uint32_t scope) {
 
 void Interpreter::fail_unbound(uint32_t index, uint32_t scope) const {
   const std::string name(forms_.text(index));
-  std::vector<std::string> known{"model", "prompt", "n", "temperature", "max_tokens", "chunk_size", "embedding_model"};
+  std::vector<std::string> known{"model",      "prompt",         "n", "temperature", "max_tokens",
+                                 "chunk_size", "embedding_model"};
   for (uint32_t at = scope;; at = scopes_[at].parent) {
     for (const Binding& binding : scopes_[at].bindings) known.push_back(binding.name);
     if (at == 0) break;
@@ -201,7 +212,8 @@ const Value* Interpreter::lookup(uint32_t scope, std::string_view name) const {
 
 void Interpreter::charge(size_t bytes, SourcePosition position) {
   charged_ += bytes;
-  if (charged_ > kMostBytes) source_.refuse(position, "the query grows beyond 512 MiB while it is read");
+  if (charged_ > kMostBytes)
+    source_.refuse(position, "the query grows beyond 512 MiB while it is read");
 }
 
 std::vector<uint32_t> Interpreter::arguments(const Call& call) const {

@@ -17,12 +17,13 @@ struct Call;
 /// When the parts of a form are options such as "(model ...)" rather than forms.
 enum class Options { kNever, kIfFirstIsOne, kAlways };
 
-/// A form of the language. Its arguments are read first, left to right; `build` makes its value of theirs.
+/// A form of the language. Its arguments are read first, left to right; `build` makes its value of
+/// theirs.
 struct FormSpec {
   std::string_view name;
   Value (*build)(Interpreter&, Call&);
-  /// If set, nothing is read by itself: called before the first and after every planned step, it may add steps to
-  /// the call (bodies of let, foreach, lambda) until it adds none.
+  /// If set, nothing is read by itself: called before the first and after every planned step, it
+  /// may add steps to the call (bodies of let, foreach, lambda) until it adds none.
   void (*plan)(Interpreter&, Call&) = nullptr;
   std::span<const std::string_view> options = {};
   Options takes_options = Options::kNever;
@@ -61,19 +62,22 @@ class Interpreter {
   const ReadOptions& options() const { return options_; }
   SourcePosition position(const Call& call) const { return forms_[call.form].position; }
   std::vector<uint32_t> arguments(const Call& call) const;  ///< without the head
-  [[noreturn]] void fail(const Value& found, const std::string& expected, const std::string& hint = "") const;
+  [[noreturn]] void fail(const Value& found, const std::string& expected,
+                         const std::string& hint = "") const;
   /// "found N arguments, expected USAGE" unless the call has from `least` to `most` values.
   void expect_count(const Call& call, size_t least, size_t most, const std::string& usage) const;
   std::string string(Value& value, const std::string& expected = "a string") const;
   double number(const Value& value, double least, double most, const std::string& expected) const;
-  uint64_t whole(const Value& value, uint64_t least, uint64_t most, const std::string& expected) const;
-  Query query(Value& value) const;                     ///< a string becomes a user message, a list a seq
+  uint64_t whole(const Value& value, uint64_t least, uint64_t most,
+                 const std::string& expected) const;
+  Query query(Value& value) const;  ///< a string becomes a user message, a list a seq
   void append_queries(Value& value, QueryList& to) const;  ///< a list gives its elements
   List& list(Value& value) const;
 
   uint32_t new_scope(uint32_t parent);
   void bind(uint32_t scope, std::string_view name, Value value);
-  const Value* lookup(uint32_t scope, std::string_view name) const;  ///< scopes, then bindings; else null
+  const Value* lookup(uint32_t scope,
+                      std::string_view name) const;  ///< scopes, then bindings; else null
   /// Counts what reading makes; refuses queries that grow beyond all measure (copies of copies).
   void charge(size_t bytes, SourcePosition position);
 
@@ -99,7 +103,8 @@ class Interpreter {
   const Source& source_;
   const Forms& forms_;
   const ReadOptions& options_;
-  std::deque<Scope> scopes_;  ///< 0 holds the bindings given from outside; none is freed before the end
+  std::deque<Scope>
+      scopes_;  ///< 0 holds the bindings given from outside; none is freed before the end
   std::vector<Call> calls_;
   size_t charged_ = 0;
 };

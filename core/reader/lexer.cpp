@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v'; }
+bool is_space(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
+}
 bool is_hex(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
@@ -19,14 +21,16 @@ bool is_hex(char c) {
 Lexer::Lexer(const Source& source) : source_(source) {
   const std::string_view text = source_.text;
   if (text.size() > kLargestFile)
-    source_.refuse({1, 1}, "the query has " + std::to_string(text.size()) + " bytes, more than 100 MB");
+    source_.refuse({1, 1},
+                   "the query has " + std::to_string(text.size()) + " bytes, more than 100 MB");
   const size_t bad = text::first_invalid_utf8(text);
   if (at(kByteOrderMark)) offset_ = kByteOrderMark.size();
   if (bad == std::string_view::npos) return;
   while (offset_ < bad) advance();
   char hex[8];
   const auto end = std::to_chars(hex, hex + sizeof hex, static_cast<unsigned char>(text[bad]), 16);
-  source_.fail(position_, "byte 0x" + std::string(hex, end.ptr) + ", which is not UTF-8", "UTF-8 text");
+  source_.fail(position_, "byte 0x" + std::string(hex, end.ptr) + ", which is not UTF-8",
+               "UTF-8 text");
 }
 
 void Lexer::advance() {
@@ -38,7 +42,9 @@ void Lexer::advance() {
   offset_ += length;
 }
 
-bool Lexer::at_digit() const { return more() && source_.text[offset_] >= '0' && source_.text[offset_] <= '9'; }
+bool Lexer::at_digit() const {
+  return more() && source_.text[offset_] >= '0' && source_.text[offset_] <= '9';
+}
 
 bool Lexer::at_delimiter() const {
   if (!more()) return true;
@@ -92,8 +98,8 @@ Token Lexer::next() {
   }
   if (c == '"') return string(token);
   if (at("r\"") || at("r#\"")) return raw_string(token);
-  const bool minus_digit = c == '-' && offset_ + 1 < source_.text.size() && source_.text[offset_ + 1] >= '0' &&
-                           source_.text[offset_ + 1] <= '9';
+  const bool minus_digit = c == '-' && offset_ + 1 < source_.text.size() &&
+                           source_.text[offset_ + 1] >= '0' && source_.text[offset_ + 1] <= '9';
   if (at_digit() || minus_digit) return number(token);
   token.kind = TokenKind::kSymbol;
   while (!at_delimiter()) advance();
@@ -147,7 +153,8 @@ void Lexer::unicode_escape(const Token& token) {
   if (count == 0) source_.fail(position_, here(), "a hexadecimal digit");
   if (!at("}")) source_.fail(position_, here(), "a hexadecimal digit or '}'");
   if (value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF))
-    source_.fail(start, "the number of no character", "a code point up to 10FFFF that is no surrogate");
+    source_.fail(start, "the number of no character",
+                 "a code point up to 10FFFF that is no surrogate");
   advance();
 }
 
@@ -195,10 +202,18 @@ std::string unescape(std::string_view inside) {
       continue;
     }
     switch (inside[++i]) {
-      case 'n': out += '\n'; break;
-      case 't': out += '\t'; break;
-      case 'r': out += '\r'; break;
-      case '0': out += '\0'; break;
+      case 'n':
+        out += '\n';
+        break;
+      case 't':
+        out += '\t';
+        break;
+      case 'r':
+        out += '\r';
+        break;
+      case '0':
+        out += '\0';
+        break;
       case 'u': {
         const size_t end = inside.find('}', i);
         uint32_t value = 0;
@@ -207,7 +222,8 @@ std::string unescape(std::string_view inside) {
         i = end;
         break;
       }
-      default: out += inside[i];
+      default:
+        out += inside[i];
     }
   }
   return out;

@@ -10,12 +10,12 @@ enum class TokenKind { kOpen, kClose, kString, kRawString, kNumber, kSymbol, kEn
 
 struct Token {
   TokenKind kind = TokenKind::kEnd;
-  SourcePosition position;  ///< of the first character
+  SourcePosition position;        ///< of the first character
   size_t offset = 0, length = 0;  ///< in bytes; of strings the part between the quotes
 };
 
-/// Cuts a text into tokens (language specification, section 3). next() throws Error(kBadQuery) at the offending
-/// character; a string or comment without an end is reported where it begins.
+/// Cuts a text into tokens (language specification, section 3). next() throws Error(kBadQuery) at
+/// the offending character; a string or comment without an end is reported where it begins.
 class Lexer {
  public:
   /// Throws when the text is not UTF-8 or larger than kLargestFile.

@@ -9,9 +9,11 @@ void Source::fail(SourcePosition position, const std::string& found, const std::
   refuse(position, "found " + found + ", expected " + expected, hint);
 }
 
-void Source::refuse(SourcePosition position, const std::string& message, const std::string& hint) const {
+void Source::refuse(SourcePosition position, const std::string& message,
+                    const std::string& hint) const {
   throw Error(ErrorCode::kBadQuery, message,
-              name + ":" + std::to_string(position.line) + ":" + std::to_string(position.column), hint);
+              name + ":" + std::to_string(position.line) + ":" + std::to_string(position.column),
+              hint);
 }
 
 }  // namespace spnl::reader

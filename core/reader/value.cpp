@@ -47,21 +47,31 @@ std::string print_number(const Number& number) {
 
 std::string describe(const Value& value) {
   switch (value.data.index()) {
-    case 0: return "string " + text::quote(std::get<std::string>(value.data));
-    case 1: return "number " + print_number(std::get<Number>(value.data));
-    case 2: return "a query";
-    case 3: return "a list";
-    case 4: return "a document";
-    case 5: return "a function";
-    default: return "option " + text::quote(std::get<Option>(value.data).name);
+    case 0:
+      return "string " + text::quote(std::get<std::string>(value.data));
+    case 1:
+      return "number " + print_number(std::get<Number>(value.data));
+    case 2:
+      return "a query";
+    case 3:
+      return "a list";
+    case 4:
+      return "a document";
+    case 5:
+      return "a function";
+    default:
+      return "option " + text::quote(std::get<Option>(value.data).name);
   }
 }
 
 size_t weight(const Value& value) {
-  if (const auto* string = std::get_if<std::string>(&value.data)) return sizeof(Value) + string->size();
-  if (const auto* query = std::get_if<Query>(&value.data)) return sizeof(Value) + tree_bytes(*query);
+  if (const auto* string = std::get_if<std::string>(&value.data))
+    return sizeof(Value) + string->size();
+  if (const auto* query = std::get_if<Query>(&value.data))
+    return sizeof(Value) + tree_bytes(*query);
   if (const auto* document = std::get_if<Document>(&value.data)) {
-    const auto bytes = std::visit([](const auto& content) { return content.size(); }, document->content);
+    const auto bytes =
+        std::visit([](const auto& content) { return content.size(); }, document->content);
     return sizeof(Value) + document->name.size() + bytes;
   }
   size_t bytes = sizeof(Value);

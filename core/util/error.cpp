@@ -3,7 +3,8 @@
 namespace spnl {
 namespace {
 
-std::string one_line(const std::string& message, const std::string& where, const std::string& hint) {
+std::string one_line(const std::string& message, const std::string& where,
+                     const std::string& hint) {
   std::string text = message;
   if (!where.empty()) text += " (" + where + ")";
   if (!hint.empty()) text += "; " + hint;

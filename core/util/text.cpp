@@ -28,10 +28,17 @@ size_t sequence_length(std::string_view text) {
 
 void append_control(std::string& out, unsigned char c) {
   switch (c) {
-    case '\n': out += "\\n"; return;
-    case '\t': out += "\\t"; return;
-    case '\r': out += "\\r"; return;
-    default: break;
+    case '\n':
+      out += "\\n";
+      return;
+    case '\t':
+      out += "\\t";
+      return;
+    case '\r':
+      out += "\\r";
+      return;
+    default:
+      break;
   }
   char buffer[8];
   std::snprintf(buffer, sizeof buffer, "\\u%04x", c);
@@ -120,7 +127,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 }
 
 std::vector<std::string> near_names(std::string_view name, const std::vector<std::string>& known) {
-  constexpr size_t kLongest = 64;  // longer words are no misspelt names, and comparing them costs time
+  constexpr size_t kLongest =
+      64;  // longer words are no misspelt names, and comparing them costs time
   if (name.empty() || name.size() > kLongest) return {};
   std::vector<std::pair<size_t, std::string>> found;
   for (const std::string& candidate : known) {

@@ -7,7 +7,8 @@
 /// Small helpers for text that people write and read. All are pure.
 namespace spnl::text {
 
-/// Byte offset of the first byte that is not part of valid UTF-8 (no overlong forms, no surrogates), else npos.
+/// Byte offset of the first byte that is not part of valid UTF-8 (no overlong forms, no
+/// surrogates), else npos.
 size_t first_invalid_utf8(std::string_view text);
 
 /// Appends the UTF-8 of `code_point` (at most 0x10FFFF, no surrogate).
@@ -22,7 +23,8 @@ std::string quote_json(std::string_view text);
 /// For messages: in single quotes, control characters escaped, cut after `limit` characters.
 std::string quote(std::string_view text, size_t limit = 40);
 
-/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` (restricted Damerau-Levenshtein).
+/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` (restricted
+/// Damerau-Levenshtein).
 size_t edit_distance(std::string_view a, std::string_view b);
 
 /// Those of `known` that somebody who wrote `name` may have meant, nearest first, at most three.

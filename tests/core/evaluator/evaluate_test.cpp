@@ -23,7 +23,8 @@ void append(const Prompt& prompt, std::string& out) {
     return;
   }
   out += prompt.kind == Prompt::Kind::kIndependent ? "{" : "[";
-  for (size_t i = 0; i < prompt.children.size(); ++i) out += (i > 0 ? " " : ""), append(prompt.children[i], out);
+  for (size_t i = 0; i < prompt.children.size(); ++i)
+    out += (i > 0 ? " " : ""), append(prompt.children[i], out);
   out += prompt.kind == Prompt::Kind::kIndependent ? "}" : "]";
 }
 
@@ -33,7 +34,8 @@ std::string shown(const Prompt& prompt) {
   return out;
 }
 
-/// A model that answers "<last text>!" on a thread of its own, once `hold` generations are in flight together.
+/// A model that answers "<last text>!" on a thread of its own, once `hold` generations are in
+/// flight together.
 class FakeModel : public Model {
  public:
   FakeModel() : thread_([this](std::stop_token stop) { serve(stop); }) {}
@@ -76,7 +78,8 @@ class FakeModel : public Model {
   };
 
   bool ready(const Work& work) const {
-    return work.cancelled || most_at_once >= hold || (!fail_on.empty() && shown(work.request.prompt).find(fail_on) != std::string::npos);
+    return work.cancelled || most_at_once >= hold ||
+           (!fail_on.empty() && shown(work.request.prompt).find(fail_on) != std::string::npos);
   }
 
   void serve(std::stop_token stop) {
@@ -107,16 +110,24 @@ class FakeModel : public Model {
     for (uint32_t i = 0; i < all.size(); ++i) {
       all[i].sample = i;
       all[i].sequence = work.number * 100 + i;
-      all[i].finish = work.cancelled ? FinishReason::kCancelled : fails ? FinishReason::kError : finish;
+      all[i].finish = work.cancelled ? FinishReason::kCancelled
+                      : fails        ? FinishReason::kError
+                                     : finish;
       if (fails) all[i].error = "it broke";
       all[i].text = last->text + "!";
       all[i].usage.output_tokens = 1;
-      if (!work.cancelled && !fails && work.handlers.on_tokens) work.handlers.on_tokens(i, all[i].text, {1});
+      if (!work.cancelled && !fails && work.handlers.on_tokens)
+        work.handlers.on_tokens(i, all[i].text, {1});
     }
     work.handlers.on_finish(std::move(all));
   }
 
-  ModelInfo info_{.architecture = "fake", .device = "", .dtype = "", .eos = {}, .capabilities = {}, .context = 2048};
+  ModelInfo info_{.architecture = "fake",
+                  .device = "",
+                  .dtype = "",
+                  .eos = {},
+                  .capabilities = {},
+                  .context = 2048};
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Work> queue_;
@@ -128,9 +139,11 @@ struct Provider : evaluator::ModelProvider {
   std::shared_ptr<FakeModel> fake = std::make_shared<FakeModel>();
   std::atomic<int> loads{0};
   bool bulk_repeat = true, fails = false, waits = false;
-  std::shared_ptr<Model> load(const std::string& name, const LoadOptions&, std::stop_token stop) override {
+  std::shared_ptr<Model> load(const std::string& name, const LoadOptions&,
+                              std::stop_token stop) override {
     ++loads;
-    while (waits && !stop.stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    while (waits && !stop.stop_requested())
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     if (stop.stop_requested()) throw Error(ErrorCode::kInterrupted, "loading stopped");
     if (fails) throw Error(ErrorCode::kNotLoadable, "bad file", name);
     return fake;
@@ -143,9 +156,16 @@ struct Provider : evaluator::ModelProvider {
 struct Events : Observer {
   std::vector<std::string> log;
   bool throws = false;
-  void on_generate_start(const std::string& node, const std::string&, uint32_t samples) override { log.push_back("start " + node + " " + std::to_string(samples)); }
-  void on_text(const std::string& node, uint32_t sample, std::string_view text, size_t) override { log.push_back("text " + node + " " + std::to_string(sample) + " " + std::string(text)); }
-  void on_generate_finish(const std::string& node, const std::string&, const std::vector<Completion>& done) override { log.push_back("finish " + node + " " + std::to_string(done.size())); }
+  void on_generate_start(const std::string& node, const std::string&, uint32_t samples) override {
+    log.push_back("start " + node + " " + std::to_string(samples));
+  }
+  void on_text(const std::string& node, uint32_t sample, std::string_view text, size_t) override {
+    log.push_back("text " + node + " " + std::to_string(sample) + " " + std::string(text));
+  }
+  void on_generate_finish(const std::string& node, const std::string&,
+                          const std::vector<Completion>& done) override {
+    log.push_back("finish " + node + " " + std::to_string(done.size()));
+  }
   void on_print(const std::string& text) override {
     log.push_back("print " + text);
     if (throws) throw std::runtime_error("observer");
@@ -185,11 +205,14 @@ BOOST_AUTO_TEST_CASE(shapes_results) {
       {"\"a\"", "(user \"a\")"},
       {"\"\"", "(seq)"},
       {"(seq \"a\" (seq \"b\" (print \"x\")) \"\")", "(seq (user \"a\") (user \"b\"))"},
-      {"(plus (plus \"a\" \"b\") (seq (plus \"c\" \"d\")))", "(plus (user \"a\") (user \"b\") (user \"c\") (user \"d\"))"},
+      {"(plus (plus \"a\" \"b\") (seq (plus \"c\" \"d\")))",
+       "(plus (user \"a\") (user \"b\") (user \"c\") (user \"d\"))"},
       {"(plus \"a\")", "(user \"a\")"},
-      {"(par (plus \"a\" \"b\") (plus \"c\" \"d\"))", "(plus (user \"a\") (user \"b\") (user \"c\") (user \"d\"))"},
+      {"(par (plus \"a\" \"b\") (plus \"c\" \"d\"))",
+       "(plus (user \"a\") (user \"b\") (user \"c\") (user \"d\"))"},
       {"(cross \"a\" (cross \"b\" \"c\"))", "(cross (user \"a\") (user \"b\") (user \"c\"))"},
-      {"(cross (cross \"b\" \"c\") \"a\")", "(cross (cross (user \"b\") (user \"c\")) (user \"a\"))"},
+      {"(cross (cross \"b\" \"c\") \"a\")",
+       "(cross (cross (user \"b\") (user \"c\")) (user \"a\"))"},
       {"(g m \"a\")", "(assistant \"a!\")"},
       {"(repeat 2 m \"a\" 0 1)", "(par (assistant \"a!\") (assistant \"a!\"))"},
       {"(repeat 1 m \"a\" 0 1)", "(assistant \"a!\")"},
@@ -197,17 +220,23 @@ BOOST_AUTO_TEST_CASE(shapes_results) {
       {"(map m (list))", "(seq)"},
       {"(seq (monad (g m \"a\")) \"b\")", "(user \"b\")"},
       {"(zip \"a\" \"b\")", "(seq (user \"a\") (user \"b\"))"},
-      {"(zip \"a\" (par \"b\" \"c\"))", "(par (user \"a\") (user \"b\") (user \"a\") (user \"c\"))"},
+      {"(zip \"a\" (par \"b\" \"c\"))",
+       "(par (user \"a\") (user \"b\") (user \"a\") (user \"c\"))"},
       {"(zip (plus \"a\" \"x\") (par \"b\" \"c\"))",
        "(plus (user \"a\") (user \"x\") (user \"b\") (user \"a\") (user \"x\") (user \"c\"))"},
   };
-  for (const auto& [text, expected] : cases) BOOST_TEST_CONTEXT(text) { BOOST_TEST(Bench().run(text) == expected); }
+  for (const auto& [text, expected] : cases) BOOST_TEST_CONTEXT(text) {
+      BOOST_TEST(Bench().run(text) == expected);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(builds_prompts) {
   Bench bench;
-  bench.run("(g m (cross (system \"s\") (plus \"a\" (seq \"b\" \"c\") (g m \"d\")) (seq \"e\" (par \"f\" \"g\"))))");
-  BOOST_TEST(shown(bench.provider.fake->requests.at(1).prompt) == "[s:s {u:a [u:b u:c] a:d!#100} u:e u:f u:g]");
+  bench.run(
+      "(g m (cross (system \"s\") (plus \"a\" (seq \"b\" \"c\") (g m \"d\")) (seq \"e\" (par \"f\" "
+      "\"g\"))))");
+  BOOST_TEST(shown(bench.provider.fake->requests.at(1).prompt) ==
+             "[s:s {u:a [u:b u:c] a:d!#100} u:e u:f u:g]");
 }
 
 BOOST_AUTO_TEST_CASE(keeps_the_order_of_seq) {
@@ -221,7 +250,9 @@ BOOST_AUTO_TEST_CASE(keeps_the_order_of_seq) {
 BOOST_AUTO_TEST_CASE(runs_what_is_independent_at_once) {
   Bench bench;
   bench.provider.fake->hold = 6;  // answers nothing before all six are there
-  bench.run("(seq (plus (g m \"a\") (g m \"b\") (par (g m \"c\") (map m (list \"d\" \"e\"))) (g m \"f\")))");
+  bench.run(
+      "(seq (plus (g m \"a\") (g m \"b\") (par (g m \"c\") (map m (list \"d\" \"e\"))) (g m "
+      "\"f\")))");
   BOOST_TEST(bench.provider.fake->most_at_once == 6u);
   BOOST_TEST(bench.provider.loads == 1);
 }
@@ -247,7 +278,8 @@ BOOST_AUTO_TEST_CASE(evaluates_deep_trees) {
       text += "\"z\"" + std::string(static_cast<size_t>(depth), ')');
       Bench bench;
       bench.run(text);
-      if (std::string(kind) == "(g m ") BOOST_TEST(result_text(bench.result) == "z" + std::string(300, '!'));
+      if (std::string(kind) == "(g m ")
+        BOOST_TEST(result_text(bench.result) == "z" + std::string(300, '!'));
     }
   }
   std::string groups;  // a prompt whose groups alternate stays shallow
@@ -264,11 +296,13 @@ BOOST_AUTO_TEST_CASE(mixes_seeds) {
     bench.provider.bulk_repeat = bulk;
     bench.run(text);
     std::map<std::string, std::vector<uint64_t>> by_prompt;
-    for (const GenerateRequest& request : bench.provider.fake->requests) by_prompt[shown(request.prompt)].push_back(*request.seed);
+    for (const GenerateRequest& request : bench.provider.fake->requests)
+      by_prompt[shown(request.prompt)].push_back(*request.seed);
     return by_prompt;
   };
   const std::string text = "(plus (g m \"a\") (g m \"b\") (repeat 2 m \"c\" 1 1))";
-  const auto one = seeds(1, text, false), again = seeds(1, text, false), other = seeds(2, text, false), bulk = seeds(1, text, true);
+  const auto one = seeds(1, text, false), again = seeds(1, text, false),
+             other = seeds(2, text, false), bulk = seeds(1, text, true);
   BOOST_TEST((one == again));
   BOOST_TEST(one.at("[u:a]")[0] != one.at("[u:b]")[0]);
   BOOST_TEST(one.at("[u:a]")[0] != other.at("[u:a]")[0]);
@@ -283,7 +317,9 @@ BOOST_AUTO_TEST_CASE(fills_in_what_is_not_given) {
   Bench bench;
   bench.options.default_model = "f/m";
   bench.options.default_max_tokens = 9;
-  bench.run("(seq (generate (input \"a\")) (generate (input \"b\") (max-tokens 0) (temperature 0.25) (top-k 3)))");
+  bench.run(
+      "(seq (generate (input \"a\")) (generate (input \"b\") (max-tokens 0) (temperature 0.25) "
+      "(top-k 3)))");
   const auto& requests = bench.provider.fake->requests;
   BOOST_TEST(*requests.at(0).temperature == 0.6f);
   BOOST_TEST(*requests.at(0).max_tokens == 9u);
@@ -295,14 +331,21 @@ BOOST_AUTO_TEST_CASE(fills_in_what_is_not_given) {
 BOOST_AUTO_TEST_CASE(reports_failures) {
   BOOST_TEST(Bench().error("(seq (generate (input \"a\")))") ==
              "this generate names no model (node 0, line 1, column 6); name one, or give --model");
-  BOOST_TEST(Bench().error("(ask \"who\")") == "nobody answers 'who' (node root, line 1, column 1); give --prompt");
-  BOOST_TEST(Bench().error("(fetch \"/nowhere\")") == "file '/nowhere' cannot be read: there is no such file (node root, line 1, column 1)");
-  BOOST_TEST(Bench().error("(fetch \"http://h/\")") == "fetching http addresses is not supported in this build (node root, line 1, column 1)");
-  BOOST_TEST(Bench().error("(g m (print \"x\"))") == "the input of this generate is empty (node root, line 1, column 1)");
+  BOOST_TEST(Bench().error("(ask \"who\")") ==
+             "nobody answers 'who' (node root, line 1, column 1); give --prompt");
+  BOOST_TEST(Bench().error("(fetch \"/nowhere\")") ==
+             "file '/nowhere' cannot be read: there is no such file (node root, line 1, column 1)");
+  BOOST_TEST(
+      Bench().error("(fetch \"http://h/\")") ==
+      "fetching http addresses is not supported in this build (node root, line 1, column 1)");
+  BOOST_TEST(Bench().error("(g m (print \"x\"))") ==
+             "the input of this generate is empty (node root, line 1, column 1)");
   std::string zips = "\"z\"";
   for (int i = 0; i < 40; ++i) zips = "(zip \"a\" " + zips + ")";
   BOOST_TEST(Bench().error(zips).starts_with("zip yields more than 1000000 messages"));
-  BOOST_TEST(Bench().error("(zip (seq \"a\" \"b\") (seq \"c\" \"d\"))").starts_with("the first part of zip is a list"));
+  BOOST_TEST(Bench()
+                 .error("(zip (seq \"a\" \"b\") (seq \"c\" \"d\"))")
+                 .starts_with("the first part of zip is a list"));
   Bench bench;
   bench.provider.fails = true;
   BOOST_TEST(bench.error("(g m \"a\")") == "bad file (f/m)");
@@ -320,8 +363,9 @@ BOOST_AUTO_TEST_CASE(a_failure_cancels_the_rest) {
   Bench bench;
   bench.provider.fake->hold = 1000;  // nobody ends by itself
   bench.provider.fake->fail_on = "bad";
-  BOOST_TEST(bench.error("(plus (g m \"a\") (g m \"b\")\n (seq (g m \"bad\") (print \"never\")))") ==
-             "it broke (node 2.0, line 2, column 7)");
+  BOOST_TEST(
+      bench.error("(plus (g m \"a\") (g m \"b\")\n (seq (g m \"bad\") (print \"never\")))") ==
+      "it broke (node 2.0, line 2, column 7)");
   for (const std::string& event : bench.events.log) BOOST_TEST(event != "print never");
 }
 
@@ -329,14 +373,18 @@ BOOST_AUTO_TEST_CASE(stops_when_asked) {
   Bench bench;
   bench.provider.fake->hold = 1000;
   std::stop_source stop;
-  std::jthread later([&] { std::this_thread::sleep_for(std::chrono::milliseconds(30)), stop.request_stop(); });
+  std::jthread later(
+      [&] { std::this_thread::sleep_for(std::chrono::milliseconds(30)), stop.request_stop(); });
   const auto interrupted = [](const Error& e) { return e.code() == ErrorCode::kInterrupted; };
-  BOOST_CHECK_EXCEPTION(bench.run("(plus (g m \"a\") (g m \"b\"))", stop.get_token()), Error, interrupted);
+  BOOST_CHECK_EXCEPTION(bench.run("(plus (g m \"a\") (g m \"b\"))", stop.get_token()), Error,
+                        interrupted);
   BOOST_CHECK_EXCEPTION(bench.run("(g m \"a\")", stop.get_token()), Error, interrupted);
   Bench loading;
   loading.provider.waits = true;
   std::stop_source stop_loading;
-  std::jthread then([&] { std::this_thread::sleep_for(std::chrono::milliseconds(30)), stop_loading.request_stop(); });
+  std::jthread then([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30)), stop_loading.request_stop();
+  });
   BOOST_CHECK_EXCEPTION(loading.run("(g m \"a\")", stop_loading.get_token()), Error, interrupted);
 }
 

@@ -1,9 +1,9 @@
-#include <boost/test/unit_test.hpp>
 #include <unistd.h>
 
-#include <iterator>
+#include <boost/test/unit_test.hpp>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <random>
 
 #include "spnl/error.h"
@@ -59,25 +59,38 @@ BOOST_AUTO_TEST_CASE(reads_every_form) {
       {"(seq (fetchn \"a\") (fetchb \"b\"))", "(seq (fetchn \"a\") (fetchb \"b\"))"},
       {"(g model \"q\")", "(generate (model \"m/x\") (temperature 0) (input (user \"q\")))"},
       {"(g model \"q\" 0.5)", "(generate (model \"m/x\") (temperature 0.5) (input (user \"q\")))"},
-      {"(g model \"q\" 0.5 7)", "(generate (model \"m/x\") (max-tokens 7) (temperature 0.5) (input (user \"q\")))"},
-      {"(g model \"q\" 1000 0.3)", "(generate (model \"m/x\") (max-tokens 1000) (temperature 0.3) (input (user \"q\")))"},
-      {"(g model \"q\" 2 1)", "(generate (model \"m/x\") (max-tokens 1) (temperature 2) (input (user \"q\")))"},
+      {"(g model \"q\" 0.5 7)",
+       "(generate (model \"m/x\") (max-tokens 7) (temperature 0.5) (input (user \"q\")))"},
+      {"(g model \"q\" 1000 0.3)",
+       "(generate (model \"m/x\") (max-tokens 1000) (temperature 0.3) (input (user \"q\")))"},
+      {"(g model \"q\" 2 1)",
+       "(generate (model \"m/x\") (max-tokens 1) (temperature 2) (input (user \"q\")))"},
       {"(generate (input \"q\"))", "(generate (input (user \"q\")))"},
-      {"(g (input \"a\" \"b\") (model \"z\"))", "(generate (model \"z\") (input (seq (user \"a\") (user \"b\"))))"},
-      {"(generate (model model) (max-tokens 5) (temperature 1e-1) (seed 18446744073709551615) (top-p 0.9) (top-k 4) "
+      {"(g (input \"a\" \"b\") (model \"z\"))",
+       "(generate (model \"z\") (input (seq (user \"a\") (user \"b\"))))"},
+      {"(generate (model model) (max-tokens 5) (temperature 1e-1) (seed 18446744073709551615) "
+       "(top-p 0.9) (top-k 4) "
        "(min-p 0.05) (repeat-penalty 1.1) (stop \"x\" \"y\") (spans \"blend:16\") (input \"q\"))",
-       "(generate (model \"m/x\") (max-tokens 5) (temperature 0.1) (seed 18446744073709551615) (top-k 4) (top-p 0.9) "
-       "(min-p 0.05) (repeat-penalty 1.1) (stop \"x\" \"y\") (spans \"blend:16\") (input (user \"q\")))"},
+       "(generate (model \"m/x\") (max-tokens 5) (temperature 0.1) (seed 18446744073709551615) "
+       "(top-k 4) (top-p 0.9) "
+       "(min-p 0.05) (repeat-penalty 1.1) (stop \"x\" \"y\") (spans \"blend:16\") (input (user "
+       "\"q\")))"},
       {"(repeat n model \"q\" 0.8 40)",
-       "(repeat 3 (generate (model \"m/x\") (max-tokens 40) (temperature 0.8) (input (user \"q\"))))"},
-      {"(repeat (n 2) (g model \"q\"))", "(repeat 2 (generate (model \"m/x\") (temperature 0) (input (user \"q\"))))"},
+       "(repeat 3 (generate (model \"m/x\") (max-tokens 40) (temperature 0.8) (input (user "
+       "\"q\"))))"},
+      {"(repeat (n 2) (g model \"q\"))",
+       "(repeat 2 (generate (model \"m/x\") (temperature 0) (input (user \"q\"))))"},
       {"(repeat 2 \"q\")", "(plus (user \"q\") (user \"q\"))"},
-      {"(map (model model) (inputs \"a\" \"b\") (max-tokens 2))", "(map (model \"m/x\") (max-tokens 2) (inputs \"a\" \"b\"))"},
-      {"(map model (list \"a\") 0.5 9)", "(map (model \"m/x\") (max-tokens 9) (temperature 0.5) (inputs \"a\"))"},
+      {"(map (model model) (inputs \"a\" \"b\") (max-tokens 2))",
+       "(map (model \"m/x\") (max-tokens 2) (inputs \"a\" \"b\"))"},
+      {"(map model (list \"a\") 0.5 9)",
+       "(map (model \"m/x\") (max-tokens 9) (temperature 0.5) (inputs \"a\"))"},
       {"(let ((x \"a\") (y (list \"b\"))) (seq x y))", "(seq (user \"a\") (user \"b\"))"},
       {"(let () \"a\")", "(user \"a\")"},
-      {"(seq (foreach i 1 2 (format \"{i} {} {:?} {{}}\" i \"q\")))", "(seq (user \"1 1 \\\"q\\\" {}\") (user \"2 2 \\\"q\\\" {}\"))"},
-      {"(par (concat (list \"a\") \"b\" (prefix \"P\" (list \"c\"))))", "(par (user \"a\") (user \"b\") (user \"P1: \\\"c\\\"\"))"},
+      {"(seq (foreach i 1 2 (format \"{i} {} {:?} {{}}\" i \"q\")))",
+       "(seq (user \"1 1 \\\"q\\\" {}\") (user \"2 2 \\\"q\\\" {}\"))"},
+      {"(par (concat (list \"a\") \"b\" (prefix \"P\" (list \"c\"))))",
+       "(par (user \"a\") (user \"b\") (user \"P1: \\\"c\\\"\"))"},
       {"(repeat (length (list \"a\" \"b\")) \"x\")", "(plus (user \"x\") (user \"x\"))"},
   };
   for (const Case& one : cases) {
@@ -93,7 +106,8 @@ BOOST_AUTO_TEST_CASE(notes_the_swapped_numbers) {
   ReadOptions with = options();
   with.on_note = [&](const std::string& text) { note = text; };
   read_lisp("(g model \"q\" 1000 0.3)", with);
-  BOOST_TEST(note == "q:1:14: read as max-tokens 1000 and temperature 0.3; temperature comes first");
+  BOOST_TEST(note ==
+             "q:1:14: read as max-tokens 1000 and temperature 0.3; temperature comes first");
 }
 
 BOOST_AUTO_TEST_CASE(keeps_places) {
@@ -111,37 +125,57 @@ BOOST_AUTO_TEST_CASE(says_where_and_what) {
       {"(seq (user \"a\"", "found '(' without its end, expected ')' (q:1:6)"},
       {"\n (user \"a", "found a string without end, expected '\"' (q:2:8)"},
       {"#| x", "found a comment without end, expected '|#' (q:1:1)"},
-      {"\"a\" \"b\"", "found 'b', expected end of text (q:1:5); a file holds one form; (seq ...) puts several in order"},
+      {"\"a\" \"b\"",
+       "found 'b', expected end of text (q:1:5); a file holds one form; (seq ...) puts several in "
+       "order"},
       {"(user \"\\q\")", "found 'q' after '\\', expected one of n t r 0 \\ \" u{hex} (q:1:9)"},
       {"(user \"\\u{}\")", "found '}', expected a hexadecimal digit (q:1:11)"},
-      {"(user \"\\u{d800}\")", "found the number of no character, expected a code point up to 10FFFF that is no surrogate (q:1:11)"},
+      {"(user \"\\u{d800}\")",
+       "found the number of no character, expected a code point up to 10FFFF that is no surrogate "
+       "(q:1:11)"},
       {"(g model \"q\" 1.x)", "found 'x', expected a digit after '.' (q:1:16)"},
       {"(g model \"q\" 1a)", "found 'a', expected the end of the number (q:1:15)"},
-      {"(g model \"q\" 1e999)", "found number '1e999' out of range, expected a number that a double can hold (q:1:14)"},
+      {"(g model \"q\" 1e999)",
+       "found number '1e999' out of range, expected a number that a double can hold (q:1:14)"},
       {"()", "found '()', expected a form with a name (q:1:1)"},
       {"(\"seq\")", "found string 'seq', expected the name of a form (q:1:2)"},
-      {"(sqe \"a\")", "found unknown form 'sqe', expected a form of the language (q:1:2); did you mean 'seq'?"},
+      {"(sqe \"a\")",
+       "found unknown form 'sqe', expected a form of the language (q:1:2); did you mean 'seq'?"},
       {"(take 3 \"a\")", "found unknown form 'take', expected a form of the language (q:1:2)"},
-      {"(g modle \"q\")", "found unbound symbol 'modle', expected a bound one (q:1:4); did you mean 'model'?"},
-      {"(seq user)", "found unbound symbol 'user', expected a bound one (q:1:6); forms are written in parentheses: (user ...)"},
-      {"(generate (modle \"m\") (input \"q\"))", "found unknown option 'modle', expected an option of 'generate' (q:1:12); did you mean 'model'?"},
-      {"(g (modle \"m\") (input \"q\"))", "found unknown form 'modle', expected a form of the language (q:1:5); did you mean 'model'?"},
-      {"(generate (input \"q\") (seed 1)\n (seed 2))", "found option 'seed' a second time, expected each option once (q:2:2)"},
+      {"(g modle \"q\")",
+       "found unbound symbol 'modle', expected a bound one (q:1:4); did you mean 'model'?"},
+      {"(seq user)",
+       "found unbound symbol 'user', expected a bound one (q:1:6); forms are written in "
+       "parentheses: (user ...)"},
+      {"(generate (modle \"m\") (input \"q\"))",
+       "found unknown option 'modle', expected an option of 'generate' (q:1:12); did you mean "
+       "'model'?"},
+      {"(g (modle \"m\") (input \"q\"))",
+       "found unknown form 'modle', expected a form of the language (q:1:5); did you mean "
+       "'model'?"},
+      {"(generate (input \"q\") (seed 1)\n (seed 2))",
+       "found option 'seed' a second time, expected each option once (q:2:2)"},
       {"(generate (model \"m\"))", "found a generate without input, expected (input ...) (q:1:1)"},
       {"(generate (input))", "found option 'input' without a value, expected a value (q:1:11)"},
-      {"(generate (input \"q\") (temperature -1))", "found number -1, expected a temperature of at least 0 (q:1:36)"},
-      {"(generate (input \"q\") (max-tokens 1.5))", "found number 1.5, expected a whole number of tokens, 0 for no limit (q:1:35)"},
-      {"(generate (input \"q\") (top-p 2))", "found number 2, expected a number from 0 to 1 (q:1:30)"},
-      {"(generate (input \"q\") (spans \"x\"))", "found string 'x', expected \"exact\", \"block\" or \"blend:K\" (q:1:30)"},
+      {"(generate (input \"q\") (temperature -1))",
+       "found number -1, expected a temperature of at least 0 (q:1:36)"},
+      {"(generate (input \"q\") (max-tokens 1.5))",
+       "found number 1.5, expected a whole number of tokens, 0 for no limit (q:1:35)"},
+      {"(generate (input \"q\") (top-p 2))",
+       "found number 2, expected a number from 0 to 1 (q:1:30)"},
+      {"(generate (input \"q\") (spans \"x\"))",
+       "found string 'x', expected \"exact\", \"block\" or \"blend:K\" (q:1:30)"},
       {"(repeat 256 \"a\")", "found number 256, expected a whole number from 1 to 255 (q:1:9)"},
       {"(user 5)", "found number 5, expected a string (q:1:7)"},
       {"(seq 5)", "found number 5, expected a query (q:1:6); numbers are no messages; quote it"},
       {"(zip \"a\")", "found 1 argument, expected (zip FIRST SECOND) (q:1:1)"},
-      {"(monad \"a\" \"b\")", "found string 'b', expected ')' (q:1:12); it is written (monad QUERY)"},
+      {"(monad \"a\" \"b\")",
+       "found string 'b', expected ')' (q:1:12); it is written (monad QUERY)"},
       {"(map model \"a\")", "found string 'a', expected a list (q:1:12)"},
       {"(format \"{}\")", "found more '{}' than values, expected 1 or more values (q:1:9)"},
       {"(file \"/nowhere/x\")", "file '/nowhere/x' cannot be read: there is no such file (q:1:7)"},
-      {"(user \"\xC3\xA9\xFF\")", "found byte 0xff, which is not UTF-8, expected UTF-8 text (q:1:9)"},
+      {"(user \"\xC3\xA9\xFF\")",
+       "found byte 0xff, which is not UTF-8, expected UTF-8 text (q:1:9)"},
   };
   for (const Case& one : cases) {
     BOOST_TEST_CONTEXT(one.text) {
@@ -156,7 +190,8 @@ BOOST_AUTO_TEST_CASE(says_where_and_what) {
   }
 }
 
-std::string nested(const std::string& open, const std::string& inside, const std::string& close, size_t depth) {
+std::string nested(const std::string& open, const std::string& inside, const std::string& close,
+                   size_t depth) {
   std::string text;
   for (size_t i = 0; i < depth; ++i) text += open;
   text += inside;
@@ -184,14 +219,16 @@ BOOST_AUTO_TEST_CASE(refuses_to_grow_without_end) {
 }
 
 BOOST_AUTO_TEST_CASE(reads_files_beside_the_query) {
-  const auto folder = std::filesystem::temp_directory_path() / ("spnl_lisp_test_" + std::to_string(::getpid()));
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("spnl_lisp_test_" + std::to_string(::getpid()));
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "a.txt") << "content";
   ReadOptions with = options();
   with.folder = folder.string();
   const Query query = read_lisp("(user (file \"a.txt\"))", with);
   BOOST_TEST(std::get<User>(query.node).text == "content");
-  BOOST_TEST(std::get<Fetch>(read_lisp("(fetch \"a.txt\")", with).node).location == (folder / "a.txt").string());
+  BOOST_TEST(std::get<Fetch>(read_lisp("(fetch \"a.txt\")", with).node).location ==
+             (folder / "a.txt").string());
   BOOST_CHECK_THROW(read_lisp("(seq (filen \"a.txt\"))", with), Error);  // a document is no message
   BOOST_CHECK_THROW(read_lisp("(file \".\")", with), Error);
   std::filesystem::remove_all(folder);
@@ -199,22 +236,33 @@ BOOST_AUTO_TEST_CASE(reads_files_beside_the_query) {
 
 BOOST_AUTO_TEST_CASE(survives_mutations) {
   const std::string seeds[] = {
-      "(g model (seq (system \"You pick.\") (plus (repeat 4 model (user \"Write \\u{e9}\") 0.8 40)) (user \"Which?\")) 0.0 60)",
-      "(generate (model \"m\") (max-tokens 5) (seed 1) (stop \"a\" \"b\") (input (cross (plus \"a\" \"b\") r#\"x\"#)))",
-      "(let ((x (list \"a\" \"b\"))) (seq (foreach i 1 3 (format \"{i} {}\" i)) (prefix \"Q\" x) #| c |# (map model x 0.1 3)))",
+      "(g model (seq (system \"You pick.\") (plus (repeat 4 model (user \"Write \\u{e9}\") 0.8 "
+      "40)) (user \"Which?\")) 0.0 60)",
+      "(generate (model \"m\") (max-tokens 5) (seed 1) (stop \"a\" \"b\") (input (cross (plus "
+      "\"a\" \"b\") r#\"x\"#)))",
+      "(let ((x (list \"a\" \"b\"))) (seq (foreach i 1 3 (format \"{i} {}\" i)) (prefix \"Q\" x) "
+      "#| c |# (map model x 0.1 3)))",
   };
   std::mt19937 random(7);
-  const std::string pieces[] = {"(", ")", "\"", "\\", "1e9", " ", "model", "(input ", ";", "#|", "\xFF", "-", "{", "n"};
+  const std::string pieces[] = {"(",       ")", "\"", "\\",   "1e9", " ", "model",
+                                "(input ", ";", "#|", "\xFF", "-",   "{", "n"};
   int read_count = 0;
   for (int i = 0; i < 10'000; ++i) {
     std::string text = seeds[i % 3];
     for (uint32_t edits = 1 + random() % 4; edits > 0 && !text.empty(); --edits) {
       const size_t at = random() % text.size();
       switch (random() % 4) {
-        case 0: text.erase(at, 1 + random() % 5); break;
-        case 1: text.insert(at, pieces[random() % std::size(pieces)]); break;
-        case 2: text[at] = static_cast<char>(random() % 256); break;
-        default: text.insert(at, text.substr(random() % text.size(), random() % 20));
+        case 0:
+          text.erase(at, 1 + random() % 5);
+          break;
+        case 1:
+          text.insert(at, pieces[random() % std::size(pieces)]);
+          break;
+        case 2:
+          text[at] = static_cast<char>(random() % 256);
+          break;
+        default:
+          text.insert(at, text.substr(random() % text.size(), random() % 20));
       }
     }
     try {

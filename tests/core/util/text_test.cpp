@@ -1,7 +1,8 @@
+#include "util/text.h"
+
 #include <boost/test/unit_test.hpp>
 
 #include "spnl/error.h"
-#include "util/text.h"
 
 namespace {
 
@@ -10,10 +11,10 @@ using namespace spnl;
 BOOST_AUTO_TEST_CASE(finds_invalid_utf8) {
   constexpr size_t kValid = std::string_view::npos;
   BOOST_TEST(text::first_invalid_utf8("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80") == kValid);
-  BOOST_TEST(text::first_invalid_utf8("a\xC0\x80") == 1u);          // overlong
-  BOOST_TEST(text::first_invalid_utf8("ab\xED\xA0\x80") == 2u);     // surrogate
+  BOOST_TEST(text::first_invalid_utf8("a\xC0\x80") == 1u);         // overlong
+  BOOST_TEST(text::first_invalid_utf8("ab\xED\xA0\x80") == 2u);    // surrogate
   BOOST_TEST(text::first_invalid_utf8("\xF4\x90\x80\x80") == 0u);  // beyond the last code point
-  BOOST_TEST(text::first_invalid_utf8("abc\xE2\x82") == 3u);        // cut off
+  BOOST_TEST(text::first_invalid_utf8("abc\xE2\x82") == 3u);       // cut off
 }
 
 BOOST_AUTO_TEST_CASE(suggests_near_names) {
