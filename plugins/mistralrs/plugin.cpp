@@ -1,5 +1,5 @@
-// The C ABI of backend.h over Model and Engine: translation and guards, nothing else. A session is one Engine; sessions of one
-// model share its weights, cache and workspace (engine/model.h).
+// The C ABI of backend.h over Model and Engine: translation and guards, nothing else. A session is
+// one Engine; sessions of one model share its weights, cache and workspace (engine/model.h).
 #include <string>
 #include <vector>
 
@@ -52,7 +52,8 @@ std::optional<std::string> config(const spnl_host& host, std::string_view key) {
   const spnl_sink sink = abi::string_sink(value);
   const spnl_status status = host.config(host.self, abi::str(key), &sink);
   if (status == SPNL_NOT_FOUND) return std::nullopt;
-  if (status != SPNL_OK) throw abi::Failure(status, "the host cannot tell the setting " + std::string(key));
+  if (status != SPNL_OK)
+    throw abi::Failure(status, "the host cannot tell the setting " + std::string(key));
   return value;
 }
 
@@ -60,56 +61,29 @@ std::optional<std::string> config(const spnl_host& host, std::string_view key) {
 Settings settings_of(const spnl_host& host, const spnl_load& load) {
   const auto lookup = [&](std::string_view key) -> std::optional<std::string> {
     for (uint32_t i = 0; i < load.n_options; ++i)
-      if (abi::view(load.options[i].key) == key) return std::string(abi::view(load.options[i].value));
-    if (key == "MISTRALRS_DEVICE" && load.device.len > 0) return std::string(abi::view(load.device));
+      if (abi::view(load.options[i].key) == key)
+        return std::string(abi::view(load.options[i].value));
+    if (key == "MISTRALRS_DEVICE" && load.device.len > 0)
+      return std::string(abi::view(load.device));
     return config(host, key);
   };
   Settings settings = read_settings(lookup);
   settings.max_context = load.max_context;
   settings.memory_limit = load.memory_limit;
   if (const auto isq = lookup("MISTRALRS_ISQ"); isq && !isq->empty())
-    log(host, SPNL_LOG_NOTE, "MISTRALRS_ISQ=" + *isq + " is ignored: a GGUF file is quantised already");
+    log(host, SPNL_LOG_NOTE,
+        "MISTRALRS_ISQ=" + *isq + " is ignored: a GGUF file is quantised already");
   const std::string_view dtype = abi::view(load.dtype);
   if (!dtype.empty() && dtype != "auto")
-    throw abi::Failure(SPNL_UNSUPPORTED, "dtype " + std::string(dtype) + ": weights are used as the file has them");
+    throw abi::Failure(SPNL_UNSUPPORTED,
+                       "dtype " + std::string(dtype) + ": weights are used as the file has them");
   return settings;
-}
-
-bool wants_vocab_only(const spnl_load& load) {
-  for (uint32_t i = 0; i < load.n_options; ++i)
-    if (abi::view(load.options[i].key) == "vocab_only") return abi::view(load.options[i].value) == "true";
-  return false;
-}
-
-/// The model's one file, or the first part of a split one.
-std::string resolve_file(const spnl_host& host, const spnl_load& load) {
-  std::vector<std::string> files;
-  spnl_file_sink sink{};
-  sink.struct_size = sizeof sink;
-  sink.user = &files;
-  sink.file = [](void* user, spnl_str, spnl_str path, uint64_t) -> spnl_status {
-    try {
-      static_cast<std::vector<std::string>*>(user)->emplace_back(abi::view(path));
-      return SPNL_OK;
-    } catch (...) {
-      return SPNL_NO_MEMORY;
-    }
-  };
-  spnl_error error{};
-  error.struct_size = sizeof error;
-  const spnl_status status = host.resolve(host.self, load.op, load.model, abi::str("*.gguf"), &sink, &error);
-  if (status != SPNL_OK)
-    throw abi::Failure(status, error.message[0] != '\0' ? std::string(error.message)
-                                                         : "no GGUF file for " + std::string(abi::view(load.model)));
-  if (files.empty()) throw abi::Failure(SPNL_NOT_FOUND, "no GGUF file for " + std::string(abi::view(load.model)));
-  for (const std::string& file : files)
-    if (file.find("-00001-of-") != std::string::npos) return file;
-  return files.front();
 }
 
 Runtime& runtime_of(spnl_model* model) {
   Runtime* runtime = model->model.runtime();
-  if (runtime == nullptr) throw abi::Failure(SPNL_UNSUPPORTED, "weights: the model was loaded with vocab_only");
+  if (runtime == nullptr)
+    throw abi::Failure(SPNL_UNSUPPORTED, "weights: the model was loaded with vocab_only");
   return *runtime;
 }
 
@@ -126,23 +100,25 @@ spnl_status open(const spnl_host* host, spnl_instance** instance, spnl_error* er
 
 void close(spnl_instance* instance) { delete instance; }
 
-spnl_status model_load(spnl_instance* instance, const spnl_load* load, spnl_model** model, spnl_error* error) {
+spnl_status model_load(spnl_instance* instance, const spnl_load* load, spnl_model** model,
+                       spnl_error* error) {
   return guarded(error, [&] {
     if (load == nullptr || load->struct_size < sizeof(spnl_load) || model == nullptr ||
         (load->n_options > 0 && load->options == nullptr))
       throw abi::Failure(SPNL_INVALID, "model_load: the request is too small or has no options");
     const spnl_host& host = *instance->host;
     const Settings settings = settings_of(host, *load);
-    const std::string path = resolve_file(host, *load);
+    const std::filesystem::path path = modelkit::resolve_gguf(host, *load);
     const auto progress = [&](uint64_t done, uint64_t total) {
       return host.progress(host.self, load->op, abi::str("load"), done, total) == 0 &&
              host.cancelled(host.self, load->op) == 0;
     };
     const auto note = [&](const std::string& text) { log(host, SPNL_LOG_NOTE, text); };
     try {
-      *model = new spnl_model{&host, "cpu", "auto", Model(path, wants_vocab_only(*load), settings, progress, note)};
+      *model = new spnl_model{&host, "cpu", "auto",
+                              Model(path, modelkit::open_options(*load), settings, progress, note)};
     } catch (const LoadStopped&) {
-      throw abi::Failure(SPNL_CANCELLED, "loading " + path + " was cancelled");
+      throw abi::Failure(SPNL_CANCELLED, "loading " + path.string() + " was cancelled");
     }
     log(host, SPNL_LOG_INFO, (*model)->model.summary());
   });
@@ -166,7 +142,7 @@ spnl_status model_info(spnl_model* model, spnl_model_info* info, spnl_error* err
     info->caps = kCaps;
     info->context = static_cast<uint64_t>(m.context());
     info->vocab = static_cast<uint64_t>(model->model.runtime() ? m.bundle().spec.vocab_size
-                                                                : static_cast<uint32_t>(m.vocab()));
+                                                               : static_cast<uint32_t>(m.vocab()));
     info->embedding_dim = m.bundle().spec.hidden_size;
     info->cache_block_tokens = static_cast<uint64_t>(m.settings().block_size);
   });
@@ -178,24 +154,29 @@ const spnl_prompt& checked(const spnl_prompt* prompt) {
   return *prompt;
 }
 
-spnl_status tokenize(spnl_model* model, const spnl_prompt* prompt, const spnl_sink* ids, const spnl_sink* ends,
-                     spnl_error* error) {
+spnl_status tokenize(spnl_model* model, const spnl_prompt* prompt, const spnl_sink* ids,
+                     const spnl_sink* ends, spnl_error* error) {
   return guarded(error, [&] {
     const modelkit::EncodedPrompt encoded = model->model.bundle().prompts->encode(checked(prompt));
     if (ids != nullptr) abi::write(*ids, encoded.ids.data(), encoded.ids.size() * sizeof(int32_t));
-    if (ends != nullptr) abi::write(*ends, encoded.ends.data(), encoded.ends.size() * sizeof(uint64_t));
+    if (ends != nullptr)
+      abi::write(*ends, encoded.ends.data(), encoded.ends.size() * sizeof(uint64_t));
   });
 }
 
-spnl_status detokenize(spnl_model* model, const int32_t* ids, uint64_t n, const spnl_sink* text, spnl_error* error) {
+spnl_status detokenize(spnl_model* model, const int32_t* ids, uint64_t n, const spnl_sink* text,
+                       spnl_error* error) {
   return guarded(error, [&] {
-    if ((ids == nullptr && n > 0) || text == nullptr) throw abi::Failure(SPNL_INVALID, "detokenize: no ids or no sink");
-    const std::string out = model->model.bundle().tokenizer->decode({ids, ids + n}, /*spell_special=*/true);
+    if ((ids == nullptr && n > 0) || text == nullptr)
+      throw abi::Failure(SPNL_INVALID, "detokenize: no ids or no sink");
+    const std::string out =
+        model->model.bundle().tokenizer->decode({ids, ids + n}, /*spell_special=*/true);
     abi::write(*text, out.data(), out.size());
   });
 }
 
-spnl_status render(spnl_model* model, const spnl_prompt* prompt, const spnl_sink* text, spnl_error* error) {
+spnl_status render(spnl_model* model, const spnl_prompt* prompt, const spnl_sink* text,
+                   spnl_error* error) {
   return guarded(error, [&] {
     if (text == nullptr) throw abi::Failure(SPNL_INVALID, "render: no sink");
     const std::string out = model->model.bundle().prompts->render(checked(prompt));
@@ -203,22 +184,28 @@ spnl_status render(spnl_model* model, const spnl_prompt* prompt, const spnl_sink
   });
 }
 
-spnl_status session_open(spnl_model* model, const spnl_events* events, spnl_session** session, spnl_error* error) {
+spnl_status session_open(spnl_model* model, const spnl_events* events, spnl_session** session,
+                         spnl_error* error) {
   return guarded(error, [&] {
     runtime_of(model);
-    if (events == nullptr || events->struct_size < sizeof(spnl_events) || events->event == nullptr || session == nullptr)
+    if (events == nullptr || events->struct_size < sizeof(spnl_events) ||
+        events->event == nullptr || session == nullptr)
       throw abi::Failure(SPNL_INVALID, "session_open: no events, or too small a struct");
     const spnl_host& host = *model->host;
     const spnl_events copy = *events;
     *session = new spnl_session{
-        model->model, Engine(model->model, [copy](const Event& event) { return send_event(copy, event); },
-                     [&host](const std::string& text) { log(host, SPNL_LOG_NOTE, text); })};
+        model->model,
+        Engine(
+            model->model, [copy](const Event& event) { return send_event(copy, event); },
+            [&host](const std::string& text) { log(host, SPNL_LOG_NOTE, text); })};
   });
 }
 
-spnl_status submit(spnl_session* session, const spnl_request* request, uint64_t* sequence, spnl_error* error) {
+spnl_status submit(spnl_session* session, const spnl_request* request, uint64_t* sequence,
+                   spnl_error* error) {
   return guarded(error, [&] {
-    if (request == nullptr || sequence == nullptr) throw abi::Failure(SPNL_INVALID, "submit: no request or no answer");
+    if (request == nullptr || sequence == nullptr)
+      throw abi::Failure(SPNL_INVALID, "submit: no request or no answer");
     if (!session->engine.submit(to_request(session->model, *request), *sequence))
       throw abi::Failure(SPNL_BUSY, "the queue is full; step first");
   });
@@ -230,7 +217,8 @@ spnl_status step(spnl_session* session, uint64_t budget_ns, uint32_t* alive, spn
     uint32_t left = 0;
     do {
       left = session->engine.step();
-    } while (left > 0 && static_cast<uint64_t>(std::chrono::nanoseconds(Clock::now() - begin).count()) < budget_ns);
+    } while (left > 0 && static_cast<uint64_t>(
+                             std::chrono::nanoseconds(Clock::now() - begin).count()) < budget_ns);
     if (alive != nullptr) *alive = left;
   });
 }
@@ -254,7 +242,8 @@ spnl_status stats(spnl_model* model, spnl_stats* out, spnl_error* error) {
     Runtime* runtime = model->model.runtime();
     if (runtime == nullptr) return;
     out->bytes_weights = runtime->weights.bytes;
-    out->bytes_cache_limit = runtime->cache->block_bytes() * static_cast<uint64_t>(runtime->cache->blocks());
+    out->bytes_cache_limit =
+        runtime->cache->block_bytes() * static_cast<uint64_t>(runtime->cache->blocks());
     out->bytes_scratch = runtime->transformer->workspace_bytes();
     Counters& c = runtime->counters;
     const std::lock_guard lock(c.mutex);
@@ -270,14 +259,16 @@ spnl_status stats(spnl_model* model, spnl_stats* out, spnl_error* error) {
   });
 }
 
-spnl_status score_ids(spnl_model* model, const int32_t* ids, uint64_t n, uint32_t top_k, float* logprobs,
-                      int32_t* top_ids, float* top_logits, double* log_sum_exp, spnl_error* error) {
+spnl_status score_ids(spnl_model* model, const int32_t* ids, uint64_t n, uint32_t top_k,
+                      float* logprobs, int32_t* top_ids, float* top_logits, double* log_sum_exp,
+                      spnl_error* error) {
   return guarded(error, [&] {
     runtime_of(model);
     if ((n > 0 && (ids == nullptr || logprobs == nullptr)) || log_sum_exp == nullptr ||
         (top_k > 0 && (top_ids == nullptr || top_logits == nullptr)))
       throw abi::Failure(SPNL_INVALID, "score: a pointer is null");
-    if (!score(model->model, {ids, n}, {logprobs, n}, {top_ids, top_k}, {top_logits, top_k}, *log_sum_exp))
+    if (!score(model->model, {ids, n}, {logprobs, n}, {top_ids, top_k}, {top_logits, top_k},
+               *log_sum_exp))
       throw abi::Failure(SPNL_BUSY, "running sessions hold the KV cache; step them first");
   });
 }
@@ -292,10 +283,34 @@ const void* extension(spnl_instance*, const char* id) {
 extern "C" __attribute__((visibility("default"))) const spnl_backend* spnl_backend_v1(void) {
   static const spnl_str prefixes[] = {{"mistralrs", 9}, {"local", 5}};
   static const spnl_descriptor descriptor = {
-      sizeof(spnl_descriptor), SPNL_ABI_MINOR, 0, 2, prefixes, {"spnl.mistralrs", 14}, {"mistralrs", 9},
-      {SPNL_MISTRALRS_VERSION, sizeof(SPNL_MISTRALRS_VERSION) - 1}, {"spnl", 4}, {"Apache-2.0", 10}, kCaps};
-  static const spnl_backend table = {sizeof(spnl_backend), 0,      &descriptor, open,          close,    model_load,
-                                     model_unload,         model_info, tokenize, detokenize,    render,   session_open,
-                                     submit,               step,   cancel,      session_close, stats,    extension};
+      sizeof(spnl_descriptor),
+      SPNL_ABI_MINOR,
+      0,
+      2,
+      prefixes,
+      {"spnl.mistralrs", 14},
+      {"mistralrs", 9},
+      {SPNL_MISTRALRS_VERSION, sizeof(SPNL_MISTRALRS_VERSION) - 1},
+      {"spnl", 4},
+      {"Apache-2.0", 10},
+      kCaps};
+  static const spnl_backend table = {sizeof(spnl_backend),
+                                     0,
+                                     &descriptor,
+                                     open,
+                                     close,
+                                     model_load,
+                                     model_unload,
+                                     model_info,
+                                     tokenize,
+                                     detokenize,
+                                     render,
+                                     session_open,
+                                     submit,
+                                     step,
+                                     cancel,
+                                     session_close,
+                                     stats,
+                                     extension};
   return &table;
 }

@@ -9,21 +9,25 @@ namespace {
 
 constexpr uint32_t kMaxSamples = 4096;
 
-/// Fragments come in pre-order, so one begins where the last message or token fragment before it ended.
-std::vector<FragmentRange> fragment_ranges(const spnl_prompt& prompt, const std::vector<uint64_t>& ends) {
+/// Fragments come in pre-order, so one begins where the last message or token fragment before it
+/// ended.
+std::vector<FragmentRange> fragment_ranges(const spnl_prompt& prompt,
+                                           const std::vector<uint64_t>& ends) {
   std::vector<FragmentRange> ranges;
   uint64_t begin = 0;
   for (size_t i = 0; i < ends.size(); ++i) {
     ranges.push_back({std::min(begin, ends[i]), ends[i]});
     const int32_t kind = prompt.fragments[i]->kind;
-    if (kind != SPNL_FRAG_ORDERED && kind != SPNL_FRAG_INDEPENDENT) begin = std::max(begin, ends[i]);
+    if (kind != SPNL_FRAG_ORDERED && kind != SPNL_FRAG_INDEPENDENT)
+      begin = std::max(begin, ends[i]);
   }
   return ranges;
 }
 
 int64_t storable_tokens(const spnl_prompt& prompt, const std::vector<FragmentRange>& ranges) {
   for (size_t i = 0; i < ranges.size(); ++i)
-    if ((prompt.fragments[i]->flags & SPNL_FRAG_NO_STORE) != 0) return static_cast<int64_t>(ranges[i].begin);
+    if ((prompt.fragments[i]->flags & SPNL_FRAG_NO_STORE) != 0)
+      return static_cast<int64_t>(ranges[i].begin);
   return std::numeric_limits<int64_t>::max();
 }
 
@@ -44,12 +48,14 @@ void read_sampling(const spnl_sampling& from, Request& to) {
     to.top_logprobs = from.top_logprobs;
   }
   if (set(SPNL_SET_STOPS)) {
-    if (from.n_stops > 0 && from.stops == nullptr) throw abi::Failure(SPNL_INVALID, "sampling.stops is null");
+    if (from.n_stops > 0 && from.stops == nullptr)
+      throw abi::Failure(SPNL_INVALID, "sampling.stops is null");
     for (uint32_t i = 0; i < from.n_stops; ++i) to.stops.emplace_back(abi::view(from.stops[i]));
   }
   to.samples = std::max(from.samples, 1u);
   if (to.samples > kMaxSamples)
-    throw abi::Failure(SPNL_INVALID, std::to_string(to.samples) + " samples; at most " + std::to_string(kMaxSamples));
+    throw abi::Failure(SPNL_INVALID, std::to_string(to.samples) + " samples; at most " +
+                                         std::to_string(kMaxSamples));
 }
 
 void refuse_unsupported(const spnl_request& request) {
@@ -63,11 +69,16 @@ void refuse_unsupported(const spnl_request& request) {
 
 int32_t finish_code(Finish finish) {
   switch (finish) {
-    case Finish::kEos: return SPNL_FIN_EOS;
-    case Finish::kStop: return SPNL_FIN_STOP;
-    case Finish::kLength: return SPNL_FIN_LENGTH;
-    case Finish::kCancelled: return SPNL_FIN_CANCELLED;
-    case Finish::kError: return SPNL_FIN_ERROR;
+    case Finish::kEos:
+      return SPNL_FIN_EOS;
+    case Finish::kStop:
+      return SPNL_FIN_STOP;
+    case Finish::kLength:
+      return SPNL_FIN_LENGTH;
+    case Finish::kCancelled:
+      return SPNL_FIN_CANCELLED;
+    case Finish::kError:
+      return SPNL_FIN_ERROR;
   }
   return SPNL_FIN_ERROR;
 }
@@ -77,7 +88,8 @@ uint64_t ns_between(Clock::time_point begin, Clock::time_point end) {
 }
 
 /// Times that were never reached stay 0.
-spnl_usage usage_of(const Sequence& s, std::vector<uint64_t>& tokens, std::vector<uint64_t>& cached) {
+spnl_usage usage_of(const Sequence& s, std::vector<uint64_t>& tokens,
+                    std::vector<uint64_t>& cached) {
   const auto hit = static_cast<uint64_t>(s.cached_tokens);
   for (const FragmentRange& f : s.request->fragments) {
     tokens.push_back(f.end - f.begin);
@@ -92,7 +104,8 @@ spnl_usage usage_of(const Sequence& s, std::vector<uint64_t>& tokens, std::vecto
   const Clock::time_point never{};
   if (s.started) usage.queue_ns = ns_between(s.request->submitted, s.first_step);
   if (s.prefill_end != never) usage.prefill_ns = ns_between(s.first_step, s.prefill_end);
-  if (s.first_token != never) usage.first_token_ns = ns_between(s.request->submitted, s.first_token);
+  if (s.first_token != never)
+    usage.first_token_ns = ns_between(s.request->submitted, s.first_token);
   if (s.first_token != never) usage.decode_ns = ns_between(s.first_token, s.last_token);
   usage.fragment_tokens = tokens.data();
   usage.fragment_cached = cached.data();
@@ -137,7 +150,8 @@ int32_t send_event(const spnl_events& events, const Event& event) {
     usage = usage_of(sequence, fragment_tokens, fragment_cached);
     out.usage = &usage;
     if (*sequence.finish == Finish::kError) {
-      abi::fail(&error, SPNL_INTERNAL, std::string_view(sequence.error).substr(0, sequence.error.find('\n')));
+      abi::fail(&error, SPNL_INTERNAL,
+                std::string_view(sequence.error).substr(0, sequence.error.find('\n')));
       out.error = &error;
     }
   } else {

@@ -5,8 +5,8 @@
 
 namespace spnl::mistralrs {
 
-/// Who uses which block: reference counts over block numbers 0..size-1, no memory of its own. Not thread-safe: guarded
-/// by the model's mutex.
+/// Who uses which block: reference counts over block numbers 0..size-1, no memory of its own. Not
+/// thread-safe: guarded by the model's mutex.
 class BlockPool {
  public:
   explicit BlockPool(int32_t blocks);
@@ -15,7 +15,8 @@ class BlockPool {
   int32_t free_blocks() const { return static_cast<int32_t>(free_.size()); }
   int32_t used_blocks() const { return size() - free_blocks(); }
 
-  /// A block with one reference, the most recently freed first (its pages are touched already); empty: none is free.
+  /// A block with one reference, the most recently freed first (its pages are touched already);
+  /// empty: none is free.
   std::optional<int32_t> take();
   void add_reference(int32_t block) { ++references_[static_cast<size_t>(block)]; }
   void drop_reference(int32_t block);

@@ -6,7 +6,9 @@
 namespace spnl::mistralrs {
 
 BlockTable::BlockTable(BlockTable&& other) noexcept
-    : pool_(other.pool_), block_size_(other.block_size_), blocks_(std::exchange(other.blocks_, {})) {}
+    : pool_(other.pool_),
+      block_size_(other.block_size_),
+      blocks_(std::exchange(other.blocks_, {})) {}
 
 int32_t BlockTable::missing(int64_t tokens) const {
   const int64_t needed = (tokens + block_size_ - 1) / block_size_;
@@ -28,7 +30,8 @@ void BlockTable::share(std::span<const int32_t> blocks) {
 }
 
 void BlockTable::release() {
-  for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) pool_->drop_reference(*block);
+  for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block)
+    pool_->drop_reference(*block);
   blocks_.clear();
 }
 

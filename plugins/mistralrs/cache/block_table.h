@@ -7,8 +7,9 @@
 
 namespace spnl::mistralrs {
 
-/// The blocks of one sequence in order, each with a reference of this table's own. Token i lies in block i / block_size.
-/// The pool must outlive the table; guarded by the model's mutex like the pool.
+/// The blocks of one sequence in order, each with a reference of this table's own. Token i lies in
+/// block i / block_size. The pool must outlive the table; guarded by the model's mutex like the
+/// pool.
 class BlockTable {
  public:
   BlockTable(BlockPool& pool, int32_t block_size) : pool_(&pool), block_size_(block_size) {}
@@ -20,7 +21,8 @@ class BlockTable {
   int32_t block_size() const { return block_size_; }
   int64_t capacity() const { return static_cast<int64_t>(blocks_.size()) * block_size_; }
   int64_t slot(int64_t token) const {
-    return int64_t{blocks_[static_cast<size_t>(token / block_size_)]} * block_size_ + token % block_size_;
+    return int64_t{blocks_[static_cast<size_t>(token / block_size_)]} * block_size_ +
+           token % block_size_;
   }
   /// Blocks that are missing until `tokens` fit.
   int32_t missing(int64_t tokens) const;

@@ -4,21 +4,25 @@
 
 namespace spnl::mistralrs {
 
-uint64_t KvCache::block_bytes(const modelkit::ModelSpec& spec, cpu::KvType type, int32_t block_size) {
+uint64_t KvCache::block_bytes(const modelkit::ModelSpec& spec, cpu::KvType type,
+                              int32_t block_size) {
   uint64_t elements = 0;
-  for (const modelkit::LayerSpec& layer : spec.layers) elements += uint64_t{layer.kv_heads} * layer.head_dim;
+  for (const modelkit::LayerSpec& layer : spec.layers)
+    elements += uint64_t{layer.kv_heads} * layer.head_dim;
   return 2 * elements * static_cast<uint64_t>(block_size) * cpu::kv_type_bytes(type);
 }
 
-KvCache::KvCache(const modelkit::ModelSpec& spec, cpu::KvType type, int32_t block_size, int32_t blocks)
+KvCache::KvCache(const modelkit::ModelSpec& spec, cpu::KvType type, int32_t block_size,
+                 int32_t blocks)
     : block_size_(block_size), blocks_(blocks), block_bytes_(block_bytes(spec, type, block_size)) {
   for (const modelkit::LayerSpec& layer : spec.layers) {
     const uint64_t bytes = uint64_t{layer.kv_heads} * layer.head_dim * cpu::kv_type_bytes(type) *
                            static_cast<uint64_t>(block_size) * static_cast<uint64_t>(blocks);
     memory_.push_back(allocate(bytes, "the KV cache"));
     memory_.push_back(allocate(bytes, "the KV cache"));
-    layers_.push_back({type, block_size, static_cast<int32_t>(layer.kv_heads), static_cast<int32_t>(layer.head_dim),
-                       memory_[memory_.size() - 2].data, memory_.back().data});
+    layers_.push_back({type, block_size, static_cast<int32_t>(layer.kv_heads),
+                       static_cast<int32_t>(layer.head_dim), memory_[memory_.size() - 2].data,
+                       memory_.back().data});
   }
 }
 
@@ -26,7 +30,8 @@ void KvCache::copy_block(int32_t from, int32_t to, int32_t slots) {
   for (const cpu::KvLayer& layer : layers_) {
     // [blocks, kv_heads, block_size, head_dim]: the slots of one head lie together.
     const size_t row = static_cast<size_t>(layer.head_dim) * cpu::kv_type_bytes(layer.type);
-    const size_t head = row * static_cast<size_t>(block_size_), block = head * static_cast<size_t>(layer.kv_heads);
+    const size_t head = row * static_cast<size_t>(block_size_),
+                 block = head * static_cast<size_t>(layer.kv_heads);
     for (void* base : {layer.keys, layer.values}) {
       const char* source = static_cast<const char*>(base) + block * static_cast<size_t>(from);
       char* target = static_cast<char*>(base) + block * static_cast<size_t>(to);

@@ -8,14 +8,15 @@
 
 namespace spnl::mistralrs {
 
-/// The memory of keys and values of all layers, in blocks: block b of every layer belongs together. Who owns a block is
-/// BlockPool's business. Pages are not touched before a block's first use.
+/// The memory of keys and values of all layers, in blocks: block b of every layer belongs together.
+/// Who owns a block is BlockPool's business. Pages are not touched before a block's first use.
 class KvCache {
  public:
   /// Throws modelkit::Error(kNoMemory).
   KvCache(const modelkit::ModelSpec& spec, cpu::KvType type, int32_t block_size, int32_t blocks);
 
-  static uint64_t block_bytes(const modelkit::ModelSpec& spec, cpu::KvType type, int32_t block_size);
+  static uint64_t block_bytes(const modelkit::ModelSpec& spec, cpu::KvType type,
+                              int32_t block_size);
 
   int32_t block_size() const { return block_size_; }
   int32_t blocks() const { return blocks_; }

@@ -5,7 +5,8 @@
 namespace spnl::mistralrs {
 
 int64_t PrefixCache::common_blocks(const Entry& entry, std::span<const int32_t> ids) const {
-  const auto [end, other] = std::mismatch(entry.ids.begin(), entry.ids.end(), ids.begin(), ids.end());
+  const auto [end, other] =
+      std::mismatch(entry.ids.begin(), entry.ids.end(), ids.begin(), ids.end());
   return (end - entry.ids.begin()) / block_size_;
 }
 

@@ -16,7 +16,8 @@ void build_batch(std::span<const Chunk> plan, Batch& batch) {
     // A plain sequence is one run: cached and linear positions are the same.
     batch.runs.push_back({s.table.blocks().data(), 0, static_cast<int32_t>(end), 0, 0});
     batch.sequences.push_back({first_row, chunk.rows, std::span(&batch.runs.back(), 1)});
-    if (end == s.length() && !s.request->prefill_only) batch.logit_rows.push_back(static_cast<int32_t>(batch.rows() - 1));
+    if (end == s.length() && !s.request->prefill_only)
+      batch.logit_rows.push_back(static_cast<int32_t>(batch.rows() - 1));
   }
 }
 

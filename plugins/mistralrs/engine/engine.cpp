@@ -38,15 +38,18 @@ bool Engine::submit(Request request, uint64_t& id) {
   const int64_t slots = int64_t{runtime_.cache->blocks()} * runtime_.cache->block_size();
   if (tokens == 0) throw Error(ErrorCode::kInvalid, "the prompt has no tokens");
   if (tokens > model_.context())
-    throw Error(ErrorCode::kInvalid, "the prompt has " + std::to_string(tokens) + " tokens and the context holds " +
+    throw Error(ErrorCode::kInvalid, "the prompt has " + std::to_string(tokens) +
+                                         " tokens and the context holds " +
                                          std::to_string(model_.context()));
   if (tokens > slots)
-    throw Error(ErrorCode::kInvalid, "the prompt has " + std::to_string(tokens) + " tokens and the KV cache holds " +
-                                         std::to_string(slots) + "; allow it more memory");
+    throw Error(ErrorCode::kInvalid, "the prompt has " + std::to_string(tokens) +
+                                         " tokens and the KV cache holds " + std::to_string(slots) +
+                                         "; allow it more memory");
   const auto vocab = static_cast<int32_t>(model_.bundle().spec.vocab_size);
   for (const int32_t token : request.prompt)
     if (token < 0 || token >= vocab)
-      throw Error(ErrorCode::kInvalid, "token " + std::to_string(token) + " is outside the vocabulary of " +
+      throw Error(ErrorCode::kInvalid, "token " + std::to_string(token) +
+                                           " is outside the vocabulary of " +
                                            std::to_string(vocab));
   if (sequences_.size() + request.samples > kMaxQueuedSequences) return false;
 
@@ -56,7 +59,8 @@ bool Engine::submit(Request request, uint64_t& id) {
   const std::lock_guard lock(runtime_.mutex);
   Sequence* leader = nullptr;
   for (uint32_t sample = 0; sample < shared->samples; ++sample) {
-    auto sequence = std::make_unique<Sequence>(shared, sample, *runtime_.pool, runtime_.cache->block_size());
+    auto sequence =
+        std::make_unique<Sequence>(shared, sample, *runtime_.pool, runtime_.cache->block_size());
     if (leader == nullptr) {
       leader = sequence.get();
       scheduler_.add(*leader);
@@ -110,7 +114,8 @@ void Engine::run_planned() {
   report(batch_.rows() - decode_rows, decode_rows, Clock::now() - begin);
 }
 
-/// Notes what a chunk has computed; the sequence joins `complete_` when its next token can be sampled.
+/// Notes what a chunk has computed; the sequence joins `complete_` when its next token can be
+/// sampled.
 void Engine::advance(const Chunk& chunk) {
   Sequence& sequence = *chunk.sequence;
   sequence.computed += chunk.rows;
@@ -129,10 +134,12 @@ void Engine::sample_complete() {
   const auto piece = static_cast<size_t>(runtime_.transformer->max_logit_rows());
   for (size_t first = 0; first < complete_.size(); first += piece) {
     const size_t count = std::min(piece, complete_.size() - first);
-    const Rows logits = runtime_.transformer->logits(std::span(batch_.logit_rows).subspan(first, count));
+    const Rows logits =
+        runtime_.transformer->logits(std::span(batch_.logit_rows).subspan(first, count));
     for (size_t i = 0; i < count; ++i) {
       Sequence& sequence = *complete_[first + i];
-      const std::span row(logits.data + static_cast<int64_t>(i) * logits.width, static_cast<size_t>(model_.vocab()));
+      const std::span row(logits.data + static_cast<int64_t>(i) * logits.width,
+                          static_cast<size_t>(model_.vocab()));
       fork_followers(sequence, row);
       if (sequence.length() >= model_.context())
         finish_sequence(sequence, Finish::kLength, events_);  // the prompt alone fills it
@@ -142,8 +149,9 @@ void Engine::sample_complete() {
   }
 }
 
-/// The leader's prefill is done: the other samples take its full blocks, a copy of the last one, and their first token
-/// from the same logits. One that gets no block waits like any other and finds the prefix again.
+/// The leader's prefill is done: the other samples take its full blocks, a copy of the last one,
+/// and their first token from the same logits. One that gets no block waits like any other and
+/// finds the prefix again.
 void Engine::fork_followers(Sequence& leader, std::span<const float> logits) {
   const std::vector<Sequence*> followers = std::exchange(leader.followers, {});
   const int32_t block_size = leader.table.block_size();
@@ -159,7 +167,8 @@ void Engine::fork_followers(Sequence& leader, std::span<const float> logits) {
       continue;
     }
     if (rest > 0)
-      runtime_.cache->copy_block(leader.table.blocks()[full_blocks], follower->table.blocks()[full_blocks], rest);
+      runtime_.cache->copy_block(leader.table.blocks()[full_blocks],
+                                 follower->table.blocks()[full_blocks], rest);
     follower->computed = follower->cached_tokens = leader.computed;
     follower->started = true;
     follower->first_step = leader.first_step;
@@ -174,7 +183,8 @@ void Engine::fork_followers(Sequence& leader, std::span<const float> logits) {
 
 void Engine::store_prefix(const Sequence& sequence) {
   const int64_t tokens = std::min(sequence.computed, sequence.request->storable_tokens);
-  runtime_.prefixes->store(std::span(sequence.ids).first(static_cast<size_t>(tokens)), sequence.table);
+  runtime_.prefixes->store(std::span(sequence.ids).first(static_cast<size_t>(tokens)),
+                           sequence.table);
 }
 
 /// Frees the blocks of what ended; the sequences themselves live until their events are delivered.
@@ -183,12 +193,14 @@ void Engine::retire_finished() {
   for (size_t i = 0; i < events_.size(); ++i) {
     if (!events_[i].finished) continue;
     Sequence& sequence = *events_[i].sequence;
-    const bool at_limit = sequence.request->max_tokens != 0 && sequence.output_tokens() >= sequence.request->max_tokens;
+    const bool at_limit = sequence.request->max_tokens != 0 &&
+                          sequence.output_tokens() >= sequence.request->max_tokens;
     if (sequence.finish == Finish::kLength && !at_limit && !sequence.request->prefill_only)
       note_("context full: stopped after " + std::to_string(sequence.length()) + " tokens, of " +
             std::to_string(model_.context()) + " in the context");
     if (sequence.finish != Finish::kError) store_prefix(sequence);
-    for (Sequence* follower : std::exchange(sequence.followers, {})) {  // they end with their leader
+    for (Sequence* follower :
+         std::exchange(sequence.followers, {})) {  // they end with their leader
       follower->error = sequence.error;
       finish_sequence(*follower, *sequence.finish, events_);
     }
@@ -201,14 +213,16 @@ void Engine::deliver() {
   for (const Event& event : events_)
     if (listener_(event) != 0) cancel(event.sequence->request->id);
   events_.clear();
-  const bool any = std::erase_if(sequences_, [](const auto& s) { return s->finish.has_value(); }) > 0;
+  const bool any =
+      std::erase_if(sequences_, [](const auto& s) { return s->finish.has_value(); }) > 0;
   if (!any) return;
   live_.clear();
   for (const auto& s : sequences_) live_.insert(s->request->id);
 }
 
 void Engine::fail_planned(const std::string& error) {
-  std::erase_if(events_, [](const Event& event) { return !event.finished && !event.sequence->finish; });
+  std::erase_if(events_,
+                [](const Event& event) { return !event.finished && !event.sequence->finish; });
   for (const Chunk& chunk : plan_) {
     if (chunk.sequence->finish) continue;
     chunk.sequence->error = error;
@@ -251,19 +265,22 @@ void Engine::cancel_all() {
 void Engine::report(int64_t prefill_rows, int64_t decode_rows, Clock::duration elapsed) {
   const auto ns = static_cast<uint64_t>(std::chrono::nanoseconds(elapsed).count());
   const auto rows = static_cast<uint64_t>(prefill_rows + decode_rows);
-  const auto running = static_cast<uint32_t>(scheduler_.running()), waiting = static_cast<uint32_t>(scheduler_.waiting());
+  const auto running = static_cast<uint32_t>(scheduler_.running()),
+             waiting = static_cast<uint32_t>(scheduler_.waiting());
   Counters& c = runtime_.counters;
   const std::lock_guard lock(c.mutex);
   c.prefill_tokens += static_cast<uint64_t>(prefill_rows);
   c.decode_tokens += static_cast<uint64_t>(decode_rows);
-  const uint64_t prefill_ns = ns * static_cast<uint64_t>(prefill_rows) / rows;  // a mixed step is shared out by rows
+  const uint64_t prefill_ns =
+      ns * static_cast<uint64_t>(prefill_rows) / rows;  // a mixed step is shared out by rows
   c.prefill_ns += prefill_ns;
   c.decode_ns += ns - prefill_ns;
   c.running += running - reported_running_;
   c.waiting += waiting - reported_waiting_;
   c.cache_asked += scheduler_.asked_tokens() - reported_asked_;
   c.cache_hit += scheduler_.hit_tokens() - reported_hit_;
-  c.cache_bytes = runtime_.cache->block_bytes() * static_cast<uint64_t>(runtime_.pool->used_blocks());
+  c.cache_bytes =
+      runtime_.cache->block_bytes() * static_cast<uint64_t>(runtime_.pool->used_blocks());
   reported_running_ = running;
   reported_waiting_ = waiting;
   reported_asked_ = scheduler_.asked_tokens();

@@ -13,9 +13,9 @@
 
 namespace spnl::mistralrs {
 
-/// One session: its sequences and their scheduler. Engines of one model share its Runtime, whose mutex is held while an
-/// engine schedules and runs, so sessions on different threads take turns step by step. Not thread-safe itself, but for
-/// cancel().
+/// One session: its sequences and their scheduler. Engines of one model share its Runtime, whose
+/// mutex is held while an engine schedules and runs, so sessions on different threads take turns
+/// step by step. Not thread-safe itself, but for cancel().
 class Engine {
  public:
   /// Hears of events in order, outside the mutex; nonzero: cancel this request.
@@ -26,10 +26,12 @@ class Engine {
   Engine(Model& model, Listener listener, Note note);
   ~Engine();
 
-  /// Queues a request, id given here. Throws modelkit::Error(kInvalid) when its prompt is empty, holds an id outside the
-  /// vocabulary, or can never fit the context or the cache. False: the queue is full.
+  /// Queues a request, id given here. Throws modelkit::Error(kInvalid) when its prompt is empty,
+  /// holds an id outside the vocabulary, or can never fit the context or the cache. False: the
+  /// queue is full.
   bool submit(Request request, uint64_t& id);
-  /// One forward over all that can run: schedule, run, sample, deliver. Answers how many requests are not finished.
+  /// One forward over all that can run: schedule, run, sample, deliver. Answers how many requests
+  /// are not finished.
   uint32_t step();
   /// Any thread. Takes effect when the next step begins.
   void cancel(uint64_t id);

@@ -7,12 +7,14 @@
 namespace spnl::mistralrs {
 namespace {
 
-/// Contexts that the pool holds at most when memory allows; a bigger pool would only be a bigger prefix cache.
+/// Contexts that the pool holds at most when memory allows; a bigger pool would only be a bigger
+/// prefix cache.
 constexpr int64_t kMaxContextsInPool = 16;
 /// Of the memory that is free after the weights are loaded.
 constexpr uint64_t kShareOfFreeMemory = 2;  // a half
 
-/// Half-precision keys and values cost 2e-4 of a score: nothing beside quantised weights, but visible beside float32 ones.
+/// Half-precision keys and values cost 2e-4 of a score: nothing beside quantised weights, but
+/// visible beside float32 ones.
 cpu::KvType choose_kv_type(const Settings& settings, const Weights& weights) {
   return settings.kv_type.value_or(weights.all_float32 ? cpu::KvType::kF32 : cpu::KvType::kF16);
 }
@@ -21,46 +23,52 @@ const char* kv_type_name(cpu::KvType type) {
   return type == cpu::KvType::kF32 ? "f32" : type == cpu::KvType::kF16 ? "f16" : "bf16";
 }
 
-int32_t choose_pool_size(const Settings& settings, uint64_t weights_bytes, uint64_t block_bytes, int64_t context) {
+int32_t choose_pool_size(const Settings& settings, uint64_t weights_bytes, uint64_t block_bytes,
+                         int64_t context) {
   uint64_t bytes = settings.kv_bytes;
   if (bytes == 0 && settings.memory_limit != 0)
     bytes = settings.memory_limit > weights_bytes ? settings.memory_limit - weights_bytes : 0;
   if (bytes == 0 && settings.memory_limit == 0) bytes = available_memory() / kShareOfFreeMemory;
   const int64_t per_context = (context + settings.block_size - 1) / settings.block_size;
   const auto affordable = static_cast<int64_t>(std::min<uint64_t>(bytes / block_bytes, INT32_MAX));
-  const int64_t blocks = std::min({affordable, per_context * kMaxContextsInPool, int64_t{INT32_MAX}});
+  const int64_t blocks =
+      std::min({affordable, per_context * kMaxContextsInPool, int64_t{INT32_MAX}});
   if (blocks < 1)
     throw modelkit::Error(modelkit::ErrorCode::kNoMemory,
-                          "the KV cache needs at least " + std::to_string(block_bytes) + " bytes for one block of " +
-                              std::to_string(settings.block_size) + " tokens and may use " + std::to_string(bytes));
+                          "the KV cache needs at least " + std::to_string(block_bytes) +
+                              " bytes for one block of " + std::to_string(settings.block_size) +
+                              " tokens and may use " + std::to_string(bytes));
   return static_cast<int32_t>(blocks);
 }
 
 }  // namespace
 
-Runtime::Runtime(const modelkit::ModelBundle& bundle, const Settings& settings, const LoadProgress& progress)
+Runtime::Runtime(const modelkit::ModelBundle& bundle, const Settings& settings,
+                 const LoadProgress& progress)
     : ops(make_ops(settings.isa, settings.threads)),
       weights(load_weights(*ops, *bundle.tensors, bundle.spec, settings.memory_limit, progress)) {
   const cpu::KvType type = choose_kv_type(settings, weights);
   const uint64_t block_bytes = KvCache::block_bytes(bundle.spec, type, settings.block_size);
-  const int32_t blocks =
-      choose_pool_size(settings, weights.bytes, block_bytes, static_cast<int64_t>(settings.max_context));
+  const int32_t blocks = choose_pool_size(settings, weights.bytes, block_bytes,
+                                          static_cast<int64_t>(settings.max_context));
   cache = std::make_unique<KvCache>(bundle.spec, type, settings.block_size, blocks);
   pool = std::make_unique<BlockPool>(blocks);
   prefixes = std::make_unique<PrefixCache>(*pool, settings.block_size, settings.prefix_entries);
-  transformer = std::make_unique<Transformer>(bundle.spec, weights, *cache, *ops, kTokenBudget, kLogitRows);
+  transformer =
+      std::make_unique<Transformer>(bundle.spec, weights, *cache, *ops, kTokenBudget, kLogitRows);
 }
 
-Model::Model(const std::filesystem::path& path, bool vocab_only, const Settings& settings,
+Model::Model(const std::filesystem::path& path, const modelkit::OpenOptions& options, const Settings& settings,
              const LoadProgress& progress, const Note& note)
-    : bundle_(modelkit::open_model(path, vocab_only)), settings_(settings) {
+    : bundle_(modelkit::open_model(path, options)), settings_(settings) {
   vocab_ = bundle_.tokenizer->vocab_size();
-  if (vocab_only) return;
+  if (options.vocab_only) return;
   const uint64_t trained = bundle_.spec.context;
   if (settings_.max_context > trained)
     note("context " + std::to_string(settings_.max_context) + " is more than the model's; using " +
          std::to_string(trained));
-  if (settings_.max_context == 0 || settings_.max_context > trained) settings_.max_context = trained;
+  if (settings_.max_context == 0 || settings_.max_context > trained)
+    settings_.max_context = trained;
   context_ = static_cast<int64_t>(settings_.max_context);
   vocab_ = std::min(vocab_, static_cast<int32_t>(bundle_.spec.vocab_size));
   if (!settings_.paged) settings_.block_size = static_cast<int32_t>(context_);
@@ -68,18 +76,23 @@ Model::Model(const std::filesystem::path& path, bool vocab_only, const Settings&
   runtime_ = std::make_unique<Runtime>(bundle_, settings_, progress);
 }
 
-bool Model::is_eos(int32_t id) const { return std::binary_search(bundle_.eos.begin(), bundle_.eos.end(), id); }
+bool Model::is_eos(int32_t id) const {
+  return std::binary_search(bundle_.eos.begin(), bundle_.eos.end(), id);
+}
 
 std::string Model::summary() const {
-  const auto mib = [](uint64_t bytes) { return std::to_string((bytes + (1 << 19)) >> 20) + " MiB"; };
+  const auto mib = [](uint64_t bytes) {
+    return std::to_string((bytes + (1 << 19)) >> 20) + " MiB";
+  };
   if (runtime_ == nullptr) return bundle_.tensors->path().string() + ": vocabulary only";
   const KvCache& cache = *runtime_->cache;
-  return bundle_.spec.architecture + ", weights " + mib(runtime_->weights.bytes) + ", KV cache up to " +
-         mib(cache.block_bytes() * static_cast<uint64_t>(cache.blocks())) + " (" +
-         std::to_string(int64_t{cache.blocks()} * cache.block_size()) + " tokens, " +
-         kv_type_name(cache.layer(0).type) + "), context " + std::to_string(context_) + ", activations " +
-         mib(runtime_->transformer->workspace_bytes()) + ", kernels " + std::string(runtime_->ops->name()) + ", " +
-         std::to_string(settings_.threads) + (settings_.threads == 1 ? " thread" : " threads");
+  return bundle_.spec.architecture + ", weights " + mib(runtime_->weights.bytes) +
+         ", KV cache up to " + mib(cache.block_bytes() * static_cast<uint64_t>(cache.blocks())) +
+         " (" + std::to_string(int64_t{cache.blocks()} * cache.block_size()) + " tokens, " +
+         kv_type_name(cache.layer(0).type) + "), context " + std::to_string(context_) +
+         ", activations " + mib(runtime_->transformer->workspace_bytes()) + ", kernels " +
+         std::string(runtime_->ops->name()) + ", " + std::to_string(settings_.threads) +
+         (settings_.threads == 1 ? " thread" : " threads");
 }
 
 }  // namespace spnl::mistralrs

@@ -15,18 +15,21 @@
 
 namespace spnl::mistralrs {
 
-/// Totals since load, for spnl_stats. Has a mutex of its own so that reading never waits for a step.
+/// Totals since load, for spnl_stats. Has a mutex of its own so that reading never waits for a
+/// step.
 struct Counters {
   std::mutex mutex;
   uint32_t running = 0, waiting = 0;
-  uint64_t prefill_tokens = 0, decode_tokens = 0, prefill_ns = 0, decode_ns = 0, cache_asked = 0, cache_hit = 0,
-           cache_bytes = 0;
+  uint64_t prefill_tokens = 0, decode_tokens = 0, prefill_ns = 0, decode_ns = 0, cache_asked = 0,
+           cache_hit = 0, cache_bytes = 0;
 };
 
-/// What a loaded model's weights need to run: one forward at a time, so whoever schedules or runs holds `mutex`.
-/// Sessions (engines) share it: the pool, the prefix cache and the workspace are common.
+/// What a loaded model's weights need to run: one forward at a time, so whoever schedules or runs
+/// holds `mutex`. Sessions (engines) share it: the pool, the prefix cache and the workspace are
+/// common.
 struct Runtime {
-  Runtime(const modelkit::ModelBundle& bundle, const Settings& settings, const LoadProgress& progress);
+  Runtime(const modelkit::ModelBundle& bundle, const Settings& settings,
+          const LoadProgress& progress);
 
   std::mutex mutex;
   std::unique_ptr<Ops> ops;
@@ -43,18 +46,20 @@ class Model {
  public:
   using Note = std::function<void(const std::string&)>;
 
-  /// vocab_only: no runtime. `note` gets one line for a person for each thing that is not as asked. Throws modelkit::Error, or
-  /// LoadStopped when `progress` asks to stop.
-  Model(const std::filesystem::path& path, bool vocab_only, const Settings& settings, const LoadProgress& progress,
-        const Note& note);
+  /// vocab_only: no runtime. `note` gets one line for a person for each thing that is not as asked.
+  /// Throws modelkit::Error, or LoadStopped when `progress` asks to stop.
+  Model(const std::filesystem::path& path, const modelkit::OpenOptions& options, const Settings& settings,
+        const LoadProgress& progress, const Note& note);
 
   const modelkit::ModelBundle& bundle() const { return bundle_; }
   const Settings& settings() const { return settings_; }
-  int64_t context() const { return context_; }      ///< tokens a sequence can have
-  int32_t vocab() const { return vocab_; }          ///< ids that can be sampled: padding rows of the output are left out
+  int64_t context() const { return context_; }  ///< tokens a sequence can have
+  int32_t vocab() const {
+    return vocab_;
+  }  ///< ids that can be sampled: padding rows of the output are left out
   bool is_eos(int32_t id) const;
-  Runtime* runtime() { return runtime_.get(); }     ///< null when vocab_only
-  std::string summary() const;                      ///< one line: weights, cache, context, kernels
+  Runtime* runtime() { return runtime_.get(); }  ///< null when vocab_only
+  std::string summary() const;                   ///< one line: weights, cache, context, kernels
 
  private:
   modelkit::ModelBundle bundle_;

@@ -21,10 +21,12 @@ void add_logprobs(std::span<const float> logits, const Request& request, Event& 
   const size_t k = std::min<size_t>(request.top_logprobs, logits.size());
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(), [&](int32_t a, int32_t b) {
-    const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
-    return x > y || (x == y && a < b);
-  });
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(),
+                    [&](int32_t a, int32_t b) {
+                      const float x = logits[static_cast<size_t>(a)],
+                                  y = logits[static_cast<size_t>(b)];
+                      return x > y || (x == y && a < b);
+                    });
   for (size_t i = 0; i < k; ++i) {
     event.top_ids.push_back(order[i]);
     event.top_logprobs.push_back(static_cast<float>(logits[static_cast<size_t>(order[i])] - lse));
@@ -33,7 +35,8 @@ void add_logprobs(std::span<const float> logits, const Request& request, Event& 
 
 }  // namespace
 
-void sample_token(const Model& model, std::span<const float> logits, Sequence& s, std::vector<Event>& events) {
+void sample_token(const Model& model, std::span<const float> logits, Sequence& s,
+                  std::vector<Event>& events) {
   const Request& request = *s.request;
   Event event;
   event.sequence = &s;
@@ -44,7 +47,8 @@ void sample_token(const Model& model, std::span<const float> logits, Sequence& s
 
   s.ids.push_back(event.token);
   add_logprobs(logits, request, event);
-  event.text = s.stops.push(s.utf8.push(model.bundle().tokenizer->piece(event.token, /*spell_special=*/false)));
+  event.text = s.stops.push(
+      s.utf8.push(model.bundle().tokenizer->piece(event.token, /*spell_special=*/false)));
   events.push_back(std::move(event));
   if (s.stops.stopped()) return finish_sequence(s, Finish::kStop, events);
   if (request.max_tokens != 0 && s.output_tokens() >= request.max_tokens)

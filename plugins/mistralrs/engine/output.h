@@ -16,12 +16,14 @@ struct Event {
   float logprob = 0;             ///< where the request wants them
   std::vector<int32_t> top_ids;  ///< [top_logprobs], best first
   std::vector<float> top_logprobs;
-  std::string text;              ///< whole characters; with `finished` what was held back
+  std::string text;  ///< whole characters; with `finished` what was held back
 };
 
-/// Chooses the next token from logits [vocab] and works out what it means: appends it to the sequence and adds events, of
-/// which the last ends the sample when the token did (eos, stop string, length).
-void sample_token(const Model& model, std::span<const float> logits, Sequence& sequence, std::vector<Event>& events);
+/// Chooses the next token from logits [vocab] and works out what it means: appends it to the
+/// sequence and adds events, of which the last ends the sample when the token did (eos, stop
+/// string, length).
+void sample_token(const Model& model, std::span<const float> logits, Sequence& sequence,
+                  std::vector<Event>& events);
 
 /// Ends a sample.
 void finish_sequence(Sequence& sequence, Finish finish, std::vector<Event>& events);

@@ -25,8 +25,10 @@ void Scheduler::schedule(std::vector<Chunk>& plan, std::vector<Sequence*>& full)
   }
 }
 
-void Scheduler::plan_running(std::vector<Chunk>& plan, std::vector<Sequence*>& full, int64_t& budget, bool decoding) {
-  for (size_t i = 0; i < running_.size() && budget > 0; ++i) {  // preemption shortens running_ from its end
+void Scheduler::plan_running(std::vector<Chunk>& plan, std::vector<Sequence*>& full,
+                             int64_t& budget, bool decoding) {
+  for (size_t i = 0; i < running_.size() && budget > 0;
+       ++i) {  // preemption shortens running_ from its end
     Sequence& sequence = *running_[i];
     if ((sequence.remaining() == 1) != decoding) continue;
     if (can_never_hold(sequence)) {
@@ -37,7 +39,8 @@ void Scheduler::plan_running(std::vector<Chunk>& plan, std::vector<Sequence*>& f
       continue;
     }
     const int64_t rows = std::min(sequence.remaining(), budget);
-    if (!make_space(sequence, sequence.computed + rows, plan)) break;  // it was the newest, and waits now
+    if (!make_space(sequence, sequence.computed + rows, plan))
+      break;  // it was the newest, and waits now
     plan.push_back({&sequence, rows});
     budget -= rows;
   }
@@ -77,7 +80,8 @@ bool Scheduler::admit_first() {
   const int32_t missing = sequence.table.missing(sequence.length());
   // One block in reserve for each running sequence keeps the next steps from preempting at once.
   prefixes_.make_room(missing + static_cast<int32_t>(running_.size()));
-  const bool fits = missing + (running_.empty() ? 0 : static_cast<int32_t>(running_.size())) <= pool_.free_blocks();
+  const bool fits = missing + (running_.empty() ? 0 : static_cast<int32_t>(running_.size())) <=
+                    pool_.free_blocks();
   if (!fits || !sequence.table.grow(sequence.length())) {
     sequence.table.release();
     return false;

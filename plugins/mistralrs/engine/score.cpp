@@ -24,9 +24,10 @@ double log_sum(std::span<const float> logits) {
 void best(std::span<const float> logits, std::span<int32_t> top_ids, std::span<float> top_logits) {
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(top_ids.size()), order.end(),
-                    [&](int32_t a, int32_t b) {
-                      const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(top_ids.size()),
+                    order.end(), [&](int32_t a, int32_t b) {
+                      const float x = logits[static_cast<size_t>(a)],
+                                  y = logits[static_cast<size_t>(b)];
                       return x > y || (x == y && a < b);
                     });
   for (size_t i = 0; i < top_ids.size(); ++i) {
@@ -39,27 +40,32 @@ void check(const Model& model, std::span<const int32_t> ids, size_t k) {
   const auto vocab = static_cast<int32_t>(model.bundle().spec.vocab_size);
   if (ids.empty()) throw Error(ErrorCode::kInvalid, "nothing to score: no tokens");
   if (static_cast<int64_t>(ids.size()) > model.context())
-    throw Error(ErrorCode::kInvalid, std::to_string(ids.size()) + " tokens are more than the context of " +
+    throw Error(ErrorCode::kInvalid, std::to_string(ids.size()) +
+                                         " tokens are more than the context of " +
                                          std::to_string(model.context()));
   if (k > static_cast<size_t>(vocab))
-    throw Error(ErrorCode::kInvalid, "top " + std::to_string(k) + " of a vocabulary of " + std::to_string(vocab));
+    throw Error(ErrorCode::kInvalid,
+                "top " + std::to_string(k) + " of a vocabulary of " + std::to_string(vocab));
   for (const int32_t id : ids)
     if (id < 0 || id >= vocab)
-      throw Error(ErrorCode::kInvalid,
-                  "token " + std::to_string(id) + " is outside the vocabulary of " + std::to_string(vocab));
+      throw Error(
+          ErrorCode::kInvalid,
+          "token " + std::to_string(id) + " is outside the vocabulary of " + std::to_string(vocab));
 }
 
 }  // namespace
 
-bool score(Model& model, std::span<const int32_t> ids, std::span<float> logprobs, std::span<int32_t> top_ids,
-           std::span<float> top_logits, double& log_sum_exp) {
+bool score(Model& model, std::span<const int32_t> ids, std::span<float> logprobs,
+           std::span<int32_t> top_ids, std::span<float> top_logits, double& log_sum_exp) {
   check(model, ids, top_ids.size());
   Runtime& runtime = *model.runtime();
   const std::lock_guard lock(runtime.mutex);
   const auto n = static_cast<int64_t>(ids.size());
   BlockTable table(*runtime.pool, runtime.cache->block_size());
   if (table.missing(n) > runtime.pool->size())
-    throw Error(ErrorCode::kInvalid, std::to_string(n) + " tokens are more than the KV cache holds; allow it more memory");
+    throw Error(
+        ErrorCode::kInvalid,
+        std::to_string(n) + " tokens are more than the KV cache holds; allow it more memory");
   runtime.prefixes->make_room(table.missing(n));
   if (!table.grow(n)) return false;
 

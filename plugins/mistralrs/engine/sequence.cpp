@@ -10,8 +10,8 @@ modelkit::SamplingParams of_sample(modelkit::SamplingParams params, uint32_t sam
 
 }  // namespace
 
-Sequence::Sequence(std::shared_ptr<const Request> for_request, uint32_t sample_index, BlockPool& pool,
-                   int32_t block_size)
+Sequence::Sequence(std::shared_ptr<const Request> for_request, uint32_t sample_index,
+                   BlockPool& pool, int32_t block_size)
     : request(std::move(for_request)),
       sample(sample_index),
       ids(request->prompt),

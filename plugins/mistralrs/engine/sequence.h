@@ -25,12 +25,13 @@ struct FragmentRange {
 struct Request {
   uint64_t id = 0, user_id = 0;
   uint32_t samples = 1;
-  std::vector<int32_t> prompt;           ///< at least one id
+  std::vector<int32_t> prompt;  ///< at least one id
   std::vector<FragmentRange> fragments;
-  int64_t storable_tokens = std::numeric_limits<int64_t>::max();  ///< what may stay in the prefix cache
+  int64_t storable_tokens =
+      std::numeric_limits<int64_t>::max();  ///< what may stay in the prefix cache
   modelkit::SamplingParams sampling;
   std::vector<std::string> stops;
-  uint64_t max_tokens = 0;               ///< 0: until the model stops or its context is full
+  uint64_t max_tokens = 0;  ///< 0: until the model stops or its context is full
   bool want_logprobs = false;
   uint32_t top_logprobs = 0;
   bool prefill_only = false;
@@ -41,7 +42,8 @@ enum class Finish { kEos, kStop, kLength, kCancelled, kError };
 
 /// One sample on its way: its tokens, how many have keys and values in the cache, and how to go on.
 struct Sequence {
-  Sequence(std::shared_ptr<const Request> for_request, uint32_t sample_index, BlockPool& pool, int32_t block_size);
+  Sequence(std::shared_ptr<const Request> for_request, uint32_t sample_index, BlockPool& pool,
+           int32_t block_size);
 
   std::shared_ptr<const Request> request;
   uint32_t sample;
@@ -52,17 +54,19 @@ struct Sequence {
   modelkit::Utf8Stream utf8;
   modelkit::StopStrings stops;
   std::optional<Finish> finish;
-  std::string error;         ///< with Finish::kError
+  std::string error;  ///< with Finish::kError
   /// Other samples of the request that wait for this one's prefill, to share it.
   std::vector<Sequence*> followers;
-  bool follows = false;      ///< is in another's `followers`
+  bool follows = false;  ///< is in another's `followers`
 
-  int64_t cached_tokens = 0; ///< of the prompt, that were found in the cache
+  int64_t cached_tokens = 0;  ///< of the prompt, that were found in the cache
   bool started = false;
   Clock::time_point first_step, prefill_end, first_token, last_token;
 
   int64_t length() const { return static_cast<int64_t>(ids.size()); }
-  int64_t remaining() const { return length() - computed; }  ///< rows to run before the next token can be sampled
+  int64_t remaining() const {
+    return length() - computed;
+  }  ///< rows to run before the next token can be sampled
   uint64_t output_tokens() const { return ids.size() - request->prompt.size(); }
 };
 

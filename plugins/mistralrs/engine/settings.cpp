@@ -22,13 +22,14 @@ constexpr int64_t kMaxPrefixEntries = 1'000'000;
 
 std::string lower(std::string_view text) {
   std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   return out;
 }
 
 [[noreturn]] void refuse(std::string_view key, std::string_view value, std::string_view allowed) {
-  throw Error(ErrorCode::kInvalid,
-              std::string(key) + "=" + std::string(value) + " is not understood; use " + std::string(allowed));
+  throw Error(ErrorCode::kInvalid, std::string(key) + "=" + std::string(value) +
+                                       " is not understood; use " + std::string(allowed));
 }
 
 std::optional<bool> as_bool(std::string_view value) {
@@ -42,7 +43,8 @@ int64_t as_int(std::string_view key, std::string_view value, int64_t low, int64_
   int64_t number = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
   if (error != std::errc() || end != value.data() + value.size() || number < low || number > high)
-    refuse(key, value, "a whole number from " + std::to_string(low) + " to " + std::to_string(high));
+    refuse(key, value,
+           "a whole number from " + std::to_string(low) + " to " + std::to_string(high));
   return number;
 }
 
@@ -85,7 +87,8 @@ Settings read_settings(const Lookup& lookup) {
     s.paged = *paged;
   }
   if (const auto v = lookup("MISTRALRS_PAGED_ATTN_BLOCK_SIZE"))
-    s.block_size = static_cast<int32_t>(as_int("MISTRALRS_PAGED_ATTN_BLOCK_SIZE", *v, 1, kMaxBlockSize));
+    s.block_size =
+        static_cast<int32_t>(as_int("MISTRALRS_PAGED_ATTN_BLOCK_SIZE", *v, 1, kMaxBlockSize));
   if (const auto v = lookup("MISTRALRS_PREFIX_CACHE_N")) {
     const std::string word = lower(*v);
     const bool off = word == "false" || word == "off" || word == "no";
@@ -101,7 +104,8 @@ void check_device(std::string_view device) {
   const std::string d = lower(device);
   if (d.empty() || d == "auto" || d == "cpu") return;
   if (d == "cuda" || d == "metal")
-    throw Error(ErrorCode::kUnsupported, "device " + d + ": this build runs on the CPU; use the device cpu or auto");
+    throw Error(ErrorCode::kUnsupported,
+                "device " + d + ": this build runs on the CPU; use the device cpu or auto");
   refuse("device", device, "auto, cpu, cuda or metal");
 }
 
@@ -112,7 +116,8 @@ int physical_cores() {
   std::set<std::string> cores;  // one name per core: the list of its hyper-threads
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (!CPU_ISSET(cpu, &allowed)) continue;
-    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                       "/topology/thread_siblings_list");
     std::string siblings;
     if (!std::getline(file, siblings)) siblings = std::to_string(cpu);
     cores.insert(siblings);

@@ -11,20 +11,21 @@ namespace spnl::mistralrs {
 
 /// What a user can set, read once per model.
 struct Settings {
-  std::string isa;                   ///< MISTRALRS_CPU_ISA; empty: the best
-  int threads = 1;                   ///< "threads"; default: physical cores
-  bool paged = true;                 ///< MISTRALRS_PAGED_ATTN; false: one block of context length per sequence
-  int32_t block_size = 32;           ///< MISTRALRS_PAGED_ATTN_BLOCK_SIZE, tokens, 1..1024
-  size_t prefix_entries = 16;        ///< MISTRALRS_PREFIX_CACHE_N, sequences
+  std::string isa;    ///< MISTRALRS_CPU_ISA; empty: the best
+  int threads = 1;    ///< "threads"; default: physical cores
+  bool paged = true;  ///< MISTRALRS_PAGED_ATTN; false: one block of context length per sequence
+  int32_t block_size = 32;             ///< MISTRALRS_PAGED_ATTN_BLOCK_SIZE, tokens, 1..1024
+  size_t prefix_entries = 16;          ///< MISTRALRS_PREFIX_CACHE_N, sequences
   std::optional<cpu::KvType> kv_type;  ///< "kv_type": auto, f32, f16, bf16
-  uint64_t kv_bytes = 0;             ///< "kv_memory", with K, M or G; 0: a share of free memory
-  uint64_t max_context = 0;          ///< tokens; 0: the model's
-  uint64_t memory_limit = 0;         ///< bytes of weights and cache; 0: none
+  uint64_t kv_bytes = 0;               ///< "kv_memory", with K, M or G; 0: a share of free memory
+  uint64_t max_context = 0;            ///< tokens; 0: the model's
+  uint64_t memory_limit = 0;           ///< bytes of weights and cache; 0: none
 };
 
 using Lookup = std::function<std::optional<std::string>(std::string_view key)>;
 
-/// Throws modelkit::Error(kInvalid) naming key, value and what is allowed; kUnsupported for a device that is not here.
+/// Throws modelkit::Error(kInvalid) naming key, value and what is allowed; kUnsupported for a
+/// device that is not here.
 Settings read_settings(const Lookup& lookup);
 
 /// Checks `device` ("", auto, cpu, cuda, metal). Throws modelkit::Error(kUnsupported or kInvalid).

@@ -6,14 +6,17 @@
 
 namespace spnl::mistralrs {
 
-/// One forward's input: the rows of all sequences that take part, each sequence's rows together and in order.
+/// One forward's input: the rows of all sequences that take part, each sequence's rows together and
+/// in order.
 struct Batch {
-  std::vector<int32_t> ids;        ///< [rows]
-  std::vector<int32_t> positions;  ///< [rows] linear positions; in a plain sequence also what keys are turned to
-  std::vector<int64_t> slots;      ///< [rows] where keys and values go: block * block_size + index
+  std::vector<int32_t> ids;  ///< [rows]
+  std::vector<int32_t>
+      positions;  ///< [rows] linear positions; in a plain sequence also what keys are turned to
+  std::vector<int64_t> slots;  ///< [rows] where keys and values go: block * block_size + index
   std::vector<cpu::AttentionSequence> sequences;
-  std::vector<cpu::KvRun> runs;      ///< what `sequences` point into; they in turn point into block tables
-  std::vector<int32_t> logit_rows;   ///< rows whose logits are wanted, ascending
+  std::vector<cpu::KvRun>
+      runs;  ///< what `sequences` point into; they in turn point into block tables
+  std::vector<int32_t> logit_rows;  ///< rows whose logits are wanted, ascending
 
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
   void clear() {

@@ -15,7 +15,8 @@ using modelkit::Error;
 using modelkit::ErrorCode;
 using modelkit::Tensor;
 
-/// Pages wholly inside the tensor, which were read once and are not needed again. They come back from the file if they are.
+/// Pages wholly inside the tensor, which were read once and are not needed again. They come back
+/// from the file if they are.
 void forget_pages(const Tensor& tensor) {
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto begin = (reinterpret_cast<uintptr_t>(tensor.data) + page - 1) / page * page;
@@ -25,12 +26,14 @@ void forget_pages(const Tensor& tensor) {
 
 class Loader {
  public:
-  Loader(Ops& ops, const modelkit::TensorSource& file, uint64_t limit) : ops_(ops), file_(file), limit_(limit) {}
+  Loader(Ops& ops, const modelkit::TensorSource& file, uint64_t limit)
+      : ops_(ops), file_(file), limit_(limit) {}
 
   const Tensor* find(const std::string& name) const {
     const Tensor* tensor = file_.find(name);
     if (tensor == nullptr)
-      throw Error(ErrorCode::kNotFound, "tensor " + name + " is missing in " + file_.path().string());
+      throw Error(ErrorCode::kNotFound,
+                  "tensor " + name + " is missing in " + file_.path().string());
     return tensor;
   }
 
@@ -50,16 +53,18 @@ class Loader {
     const Tensor* tensor = find(name);
     check_shape(*tensor, 1, size);
     Memory result = allocate(static_cast<uint64_t>(size) * sizeof(float), "weights");
-    modelkit::dequantize_row(tensor->type, tensor->data, static_cast<uint64_t>(size), result.floats());
+    modelkit::dequantize_row(tensor->type, tensor->data, static_cast<uint64_t>(size),
+                             result.floats());
     count(result.bytes);
     return result;
   }
 
   void check_shape(const Tensor& t, int64_t rows, int64_t cols) const {
     if (t.rows() != static_cast<uint64_t>(rows) || t.row_elements() != static_cast<uint64_t>(cols))
-      throw Error(ErrorCode::kCorrupt, "tensor " + std::string(t.name) + " in " + file_.path().string() + " has shape " +
-                                           std::to_string(t.row_elements()) + " x " + std::to_string(t.rows()) +
-                                           ", expected " + std::to_string(cols) + " x " + std::to_string(rows));
+      throw Error(ErrorCode::kCorrupt,
+                  "tensor " + std::string(t.name) + " in " + file_.path().string() + " has shape " +
+                      std::to_string(t.row_elements()) + " x " + std::to_string(t.rows()) +
+                      ", expected " + std::to_string(cols) + " x " + std::to_string(rows));
   }
 
   uint64_t bytes() const { return bytes_; }
@@ -69,7 +74,8 @@ class Loader {
   void count(uint64_t bytes) {
     bytes_ += bytes;
     if (limit_ != 0 && bytes_ > limit_)
-      throw Error(ErrorCode::kNoMemory, "the weights of " + file_.path().string() + " need more than the limit of " +
+      throw Error(ErrorCode::kNoMemory, "the weights of " + file_.path().string() +
+                                            " need more than the limit of " +
                                             std::to_string(limit_ >> 20) + " MiB");
   }
 
@@ -81,7 +87,8 @@ class Loader {
 };
 
 LayerWeights load_layer(Loader& loader, const modelkit::LayerSpec& spec, int64_t hidden) {
-  const int64_t head_dim = spec.head_dim, q_size = spec.heads * head_dim, kv_size = spec.kv_heads * head_dim;
+  const int64_t head_dim = spec.head_dim, q_size = spec.heads * head_dim,
+                kv_size = spec.kv_heads * head_dim;
   const int64_t ffn = spec.ffn_size;
   LayerWeights w;
   w.attention_norm = loader.vector(spec.attention_norm, hidden);
@@ -107,8 +114,8 @@ LayerWeights load_layer(Loader& loader, const modelkit::LayerSpec& spec, int64_t
 
 }  // namespace
 
-Weights load_weights(Ops& ops, const modelkit::TensorSource& file, const modelkit::ModelSpec& spec, uint64_t limit,
-                     const LoadProgress& progress) {
+Weights load_weights(Ops& ops, const modelkit::TensorSource& file, const modelkit::ModelSpec& spec,
+                     uint64_t limit, const LoadProgress& progress) {
   Loader loader(ops, file, limit);
   const int64_t hidden = spec.hidden_size, vocab = spec.vocab_size;
   const uint64_t total = spec.layers.size() + 1;
@@ -117,7 +124,8 @@ Weights load_weights(Ops& ops, const modelkit::TensorSource& file, const modelki
   loader.check_shape(*weights.embedding, vocab, hidden);
   const auto info = modelkit::tensor_type_info(weights.embedding->type);
   if (!info || !info->can_dequantize)
-    throw Error(ErrorCode::kUnsupported, "tensor " + spec.embedding + " has a type that this build cannot read");
+    throw Error(ErrorCode::kUnsupported,
+                "tensor " + spec.embedding + " has a type that this build cannot read");
   for (const modelkit::LayerSpec& layer : spec.layers) {
     if (!progress(weights.layers.size(), total)) throw LoadStopped();
     weights.layers.push_back(load_layer(loader, layer, hidden));

@@ -14,9 +14,13 @@ class Workspace {
   int64_t max_logit_rows() const { return max_logit_rows_; }
   uint64_t bytes() const { return memory_.bytes + logits_.bytes; }
 
-  Rows hidden(int64_t rows) const { return {hidden_, rows, hidden_size_}; }      ///< the residual stream
+  Rows hidden(int64_t rows) const {
+    return {hidden_, rows, hidden_size_};
+  }  ///< the residual stream
   Rows normed(int64_t rows) const { return {normed_, rows, hidden_size_}; }
-  Rows branch(int64_t rows) const { return {branch_, rows, hidden_size_}; }      ///< what a branch adds, where it is scaled
+  Rows branch(int64_t rows) const {
+    return {branch_, rows, hidden_size_};
+  }  ///< what a branch adds, where it is scaled
   Rows q(int64_t rows, int64_t width) const { return {q_, rows, width}; }
   Rows k(int64_t rows, int64_t width) const { return {k_, rows, width}; }
   Rows v(int64_t rows, int64_t width) const { return {v_, rows, width}; }

@@ -23,16 +23,20 @@ class CpuOps final : public Ops {
   std::string_view name() const override { return cpu::isa_name(isa_); }
 
   std::unique_ptr<Matrix> load_matrix(const modelkit::Tensor& tensor) override {
-    const auto rows = static_cast<int64_t>(tensor.rows()), cols = static_cast<int64_t>(tensor.row_elements());
+    const auto rows = static_cast<int64_t>(tensor.rows()),
+               cols = static_cast<int64_t>(tensor.row_elements());
     if (cpu::PackedMatrix::can_pack(tensor.type))
-      return std::make_unique<CpuMatrix>(cpu::PackedMatrix::pack(team_, isa_, tensor.type, tensor.data, rows, cols));
-    // A type without a kernel is kept as float16, whose rounding is far below that of any such type.
+      return std::make_unique<CpuMatrix>(
+          cpu::PackedMatrix::pack(team_, isa_, tensor.type, tensor.data, rows, cols));
+    // A type without a kernel is kept as float16, whose rounding is far below that of any such
+    // type.
     const std::vector<uint16_t> halves = to_half(tensor);
-    return std::make_unique<CpuMatrix>(
-        cpu::PackedMatrix::pack(team_, isa_, modelkit::TensorType::kF16, halves.data(), rows, cols));
+    return std::make_unique<CpuMatrix>(cpu::PackedMatrix::pack(
+        team_, isa_, modelkit::TensorType::kF16, halves.data(), rows, cols));
   }
 
-  void embed(const modelkit::Tensor& table, std::span<const int32_t> ids, float scale, Rows y) override {
+  void embed(const modelkit::Tensor& table, std::span<const int32_t> ids, float scale,
+             Rows y) override {
     const uint64_t row_bytes = modelkit::tensor_bytes(table.type, table.row_elements());
     team_.run([&](int worker) {
       for (size_t i = worker; i < ids.size(); i += team_.size()) {
@@ -52,21 +56,23 @@ class CpuOps final : public Ops {
   void linear(Rows x, std::span<const LinearOutput> outputs) override {
     outputs_.clear();
     for (const LinearOutput& o : outputs)
-      outputs_.push_back(
-          {&static_cast<const CpuMatrix*>(o.weight)->packed, o.y.data, o.y.width, o.bias, o.accumulate});
+      outputs_.push_back({&static_cast<const CpuMatrix*>(o.weight)->packed, o.y.data, o.y.width,
+                          o.bias, o.accumulate});
     cpu::matmul(team_, scratch_, x.data, x.width, x.count, outputs_);
   }
 
   void rope_store(const cpu::Rope& rope, const cpu::KvLayer& layer, Rows keys, Rows values,
                   std::span<const int32_t> positions, std::span<const int64_t> slots) override {
-    cpu::rope_store(team_, isa_, rope, layer, keys.data, keys.width, values.data, values.width, positions, slots);
+    cpu::rope_store(team_, isa_, rope, layer, keys.data, keys.width, values.data, values.width,
+                    positions, slots);
   }
 
-  void paged_attention(const cpu::Rope& rope, const cpu::KvLayer& layer, const cpu::AttentionParams& params,
-                       Rows queries, std::span<const int32_t> positions,
+  void paged_attention(const cpu::Rope& rope, const cpu::KvLayer& layer,
+                       const cpu::AttentionParams& params, Rows queries,
+                       std::span<const int32_t> positions,
                        std::span<const cpu::AttentionSequence> sequences, Rows out) override {
-    cpu::paged_attention(team_, isa_, rope, layer, params, queries.data, queries.width, positions, sequences, out.data,
-                         out.width);
+    cpu::paged_attention(team_, isa_, rope, layer, params, queries.data, queries.width, positions,
+                         sequences, out.data, out.width);
   }
 
   void gated_activation(cpu::Activation activation, Rows gate, Rows up) override {
@@ -81,17 +87,21 @@ class CpuOps final : public Ops {
   std::vector<uint16_t> to_half(const modelkit::Tensor& tensor) {
     const auto info = modelkit::tensor_type_info(tensor.type);
     if (!info || !info->can_dequantize)
-      throw modelkit::Error(modelkit::ErrorCode::kUnsupported,
-                            "tensor " + std::string(tensor.name) + " has type " +
-                                (info ? std::string(info->name) : std::to_string(static_cast<uint32_t>(tensor.type))) +
-                                ", which this build cannot read; use another quantisation of the model");
-    const uint64_t cols = tensor.row_elements(), row_bytes = modelkit::tensor_bytes(tensor.type, cols);
+      throw modelkit::Error(
+          modelkit::ErrorCode::kUnsupported,
+          "tensor " + std::string(tensor.name) + " has type " +
+              (info ? std::string(info->name)
+                    : std::to_string(static_cast<uint32_t>(tensor.type))) +
+              ", which this build cannot read; use another quantisation of the model");
+    const uint64_t cols = tensor.row_elements(),
+                   row_bytes = modelkit::tensor_bytes(tensor.type, cols);
     std::vector<uint16_t> halves(tensor.elements());
     team_.run([&](int worker) {
       std::vector<float> row(cols);
       for (uint64_t r = worker; r < tensor.rows(); r += team_.size()) {
         modelkit::dequantize_row(tensor.type, tensor.data + r * row_bytes, cols, row.data());
-        std::transform(row.begin(), row.end(), halves.begin() + static_cast<int64_t>(r * cols), modelkit::float_to_half);
+        std::transform(row.begin(), row.end(), halves.begin() + static_cast<int64_t>(r * cols),
+                       modelkit::float_to_half);
       }
     });
     return halves;
@@ -105,7 +115,9 @@ class CpuOps final : public Ops {
 
 }  // namespace
 
-std::unique_ptr<Ops> make_cpu_ops(cpu::Isa isa, int threads) { return std::make_unique<CpuOps>(isa, threads); }
+std::unique_ptr<Ops> make_cpu_ops(cpu::Isa isa, int threads) {
+  return std::make_unique<CpuOps>(isa, threads);
+}
 
 std::unique_ptr<Ops> make_ops(std::string_view isa, int threads) {
   if (isa == "reference") return make_reference_ops();

@@ -1,8 +1,8 @@
 #include "ops/memory.h"
 
-#include <string>
-
 #include <ATen/Parallel.h>
+
+#include <string>
 
 #include "ops/torch_pch.h"
 #include "spnl/modelkit/error.h"
@@ -15,8 +15,9 @@ Memory allocate(uint64_t bytes, const char* purpose) {
     void* data = tensor->data_ptr();
     return {data, bytes, std::move(tensor)};
   } catch (const c10::Error&) {
-    throw modelkit::Error(modelkit::ErrorCode::kNoMemory,
-                          "no memory for " + std::string(purpose) + ": " + std::to_string(bytes >> 20) + " MiB");
+    throw modelkit::Error(
+        modelkit::ErrorCode::kNoMemory,
+        "no memory for " + std::string(purpose) + ": " + std::to_string(bytes >> 20) + " MiB");
   }
 }
 

@@ -4,8 +4,9 @@
 
 namespace spnl::mistralrs {
 
-/// A block of the device's memory from libtorch's allocator, 64-byte aligned, not initialised: pages are not touched, so
-/// a large pool costs what is used of it. Shared ownership; the last copy frees it.
+/// A block of the device's memory from libtorch's allocator, 64-byte aligned, not initialised:
+/// pages are not touched, so a large pool costs what is used of it. Shared ownership; the last copy
+/// frees it.
 struct Memory {
   void* data = nullptr;
   uint64_t bytes = 0;

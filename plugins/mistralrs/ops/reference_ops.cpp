@@ -12,7 +12,8 @@ namespace {
 class ReferenceMatrix final : public Matrix {
  public:
   explicit ReferenceMatrix(const modelkit::Tensor& source)
-      : Matrix(static_cast<int64_t>(source.rows()), static_cast<int64_t>(source.row_elements()), 0), tensor(source) {}
+      : Matrix(static_cast<int64_t>(source.rows()), static_cast<int64_t>(source.row_elements()), 0),
+        tensor(source) {}
   const modelkit::Tensor tensor;
 };
 
@@ -29,11 +30,15 @@ at::Tensor view(Rows rows) { return view(rows.data, {rows.count, rows.width}, at
 at::Tensor view(Rows rows, int64_t head_dim) {
   return view(rows.data, {rows.count, rows.width / head_dim, head_dim}, at::kFloat);
 }
-at::Tensor view(std::span<const int32_t> x) { return view(x.data(), {static_cast<int64_t>(x.size())}, at::kInt); }
+at::Tensor view(std::span<const int32_t> x) {
+  return view(x.data(), {static_cast<int64_t>(x.size())}, at::kInt);
+}
 at::Tensor view(const std::vector<int64_t>& x, int64_t width) {
   return view(x.data(), {static_cast<int64_t>(x.size()) / width, width}, at::kLong);
 }
-at::Tensor view(const std::vector<double>& x) { return view(x.data(), {static_cast<int64_t>(x.size())}, at::kDouble); }
+at::Tensor view(const std::vector<double>& x) {
+  return view(x.data(), {static_cast<int64_t>(x.size())}, at::kDouble);
+}
 
 at::Tensor bytes_of(const modelkit::Tensor& t) {
   const auto rows = static_cast<int64_t>(t.rows());
@@ -55,15 +60,19 @@ class ReferenceOps final : public Ops {
   std::unique_ptr<Matrix> load_matrix(const modelkit::Tensor& tensor) override {
     const auto info = modelkit::tensor_type_info(tensor.type);
     if (!info || !info->can_dequantize)
-      throw modelkit::Error(modelkit::ErrorCode::kUnsupported,
-                            "tensor " + std::string(tensor.name) + " has type " +
-                                (info ? std::string(info->name) : std::to_string(static_cast<uint32_t>(tensor.type))) +
-                                ", which this build cannot read; use another quantisation of the model");
+      throw modelkit::Error(
+          modelkit::ErrorCode::kUnsupported,
+          "tensor " + std::string(tensor.name) + " has type " +
+              (info ? std::string(info->name)
+                    : std::to_string(static_cast<uint32_t>(tensor.type))) +
+              ", which this build cannot read; use another quantisation of the model");
     return std::make_unique<ReferenceMatrix>(tensor);
   }
 
-  void embed(const modelkit::Tensor& table, std::span<const int32_t> ids, float scale, Rows y) override {
-    view(y).copy_(embedding_.call(bytes_of(table), static_cast<int64_t>(table.type), y.width, view(ids), scale));
+  void embed(const modelkit::Tensor& table, std::span<const int32_t> ids, float scale,
+             Rows y) override {
+    view(y).copy_(embedding_.call(bytes_of(table), static_cast<int64_t>(table.type), y.width,
+                                  view(ids), scale));
   }
 
   void rms_norm(Rows x, const float* weight, float eps, float weight_offset, Rows y) override {
@@ -75,7 +84,8 @@ class ReferenceOps final : public Ops {
       const modelkit::Tensor& weight = static_cast<const ReferenceMatrix*>(o.weight)->tensor;
       std::optional<at::Tensor> bias;
       if (o.bias != nullptr) bias = view(o.bias, {o.weight->rows()}, at::kFloat);
-      const at::Tensor y = linear_.call(view(x), bytes_of(weight), static_cast<int64_t>(weight.type), bias);
+      const at::Tensor y =
+          linear_.call(view(x), bytes_of(weight), static_cast<int64_t>(weight.type), bias);
       if (o.accumulate)
         view(o.y).add_(y);
       else
@@ -87,22 +97,27 @@ class ReferenceOps final : public Ops {
                   std::span<const int32_t> positions, std::span<const int64_t> slots) override {
     int64_t blocks = 1;
     for (const int64_t slot : slots) blocks = std::max(blocks, slot / layer.block_size + 1);
-    at::Tensor key_cache = cache_of(layer, layer.keys, blocks), value_cache = cache_of(layer, layer.values, blocks);
-    rope_store_.call(key_cache, value_cache, view(keys, layer.head_dim), view(values, layer.head_dim), view(positions),
-                     view(slots.data(), {static_cast<int64_t>(slots.size())}, at::kLong), view(rope.inv_freq),
-                     rope.kind == cpu::RopeKind::kInterleaved, rope.magnitude);
+    at::Tensor key_cache = cache_of(layer, layer.keys, blocks),
+               value_cache = cache_of(layer, layer.values, blocks);
+    rope_store_.call(key_cache, value_cache, view(keys, layer.head_dim),
+                     view(values, layer.head_dim), view(positions),
+                     view(slots.data(), {static_cast<int64_t>(slots.size())}, at::kLong),
+                     view(rope.inv_freq), rope.kind == cpu::RopeKind::kInterleaved, rope.magnitude);
   }
 
-  void paged_attention(const cpu::Rope& rope, const cpu::KvLayer& layer, const cpu::AttentionParams& params,
-                       Rows queries, std::span<const int32_t> positions,
+  void paged_attention(const cpu::Rope& rope, const cpu::KvLayer& layer,
+                       const cpu::AttentionParams& params, Rows queries,
+                       std::span<const int32_t> positions,
                        std::span<const cpu::AttentionSequence> sequences, Rows out) override {
     std::vector<int64_t> sequence_rows, run_rows, blocks;
     int64_t highest = 0;
     for (const cpu::AttentionSequence& s : sequences) {
-      sequence_rows.insert(sequence_rows.end(), {s.first_row, s.rows, static_cast<int64_t>(run_rows.size()) / 5,
-                                                 static_cast<int64_t>(s.runs.size())});
+      sequence_rows.insert(sequence_rows.end(),
+                           {s.first_row, s.rows, static_cast<int64_t>(run_rows.size()) / 5,
+                            static_cast<int64_t>(s.runs.size())});
       for (const cpu::KvRun& run : s.runs) {
-        run_rows.insert(run_rows.end(), {run.lo, run.hi, run.e0, run.offset, static_cast<int64_t>(blocks.size())});
+        run_rows.insert(run_rows.end(),
+                        {run.lo, run.hi, run.e0, run.offset, static_cast<int64_t>(blocks.size())});
         for (int32_t i = 0; i * layer.block_size < run.hi; ++i) {
           blocks.push_back(run.blocks[i]);
           highest = std::max<int64_t>(highest, run.blocks[i]);
@@ -111,14 +126,16 @@ class ReferenceOps final : public Ops {
     }
     view(out, layer.head_dim)
         .copy_(paged_attention_.call(
-            view(queries, layer.head_dim), view(positions), cache_of(layer, layer.keys, highest + 1),
-            cache_of(layer, layer.values, highest + 1), view(sequence_rows, 4), view(run_rows, 5),
-            view(blocks, 1).flatten(), view(rope.inv_freq), rope.kind == cpu::RopeKind::kInterleaved, rope.magnitude,
+            view(queries, layer.head_dim), view(positions),
+            cache_of(layer, layer.keys, highest + 1), cache_of(layer, layer.values, highest + 1),
+            view(sequence_rows, 4), view(run_rows, 5), view(blocks, 1).flatten(),
+            view(rope.inv_freq), rope.kind == cpu::RopeKind::kInterleaved, rope.magnitude,
             params.scale, params.logit_softcap, params.window));
   }
 
   void gated_activation(cpu::Activation activation, Rows gate, Rows up) override {
-    view(gate).copy_(gated_activation_.call(view(gate), view(up), static_cast<int64_t>(activation)));
+    view(gate).copy_(
+        gated_activation_.call(view(gate), view(up), static_cast<int64_t>(activation)));
   }
 
   void add_scaled(Rows x, float scale, Rows y) override { view(y).add_(view(x), scale); }
@@ -129,17 +146,21 @@ class ReferenceOps final : public Ops {
       find<at::Tensor(Tensor, int64_t, int64_t, Tensor, double)>("spnl_mistralrs::embedding");
   const c10::TypedOperatorHandle<at::Tensor(Tensor, Tensor, double, double)> rms_norm_ =
       find<at::Tensor(Tensor, Tensor, double, double)>("spnl_mistralrs::rms_norm");
-  const c10::TypedOperatorHandle<at::Tensor(Tensor, Tensor, int64_t, const std::optional<at::Tensor>&)> linear_ =
-      find<at::Tensor(Tensor, Tensor, int64_t, const std::optional<at::Tensor>&)>("spnl_mistralrs::linear");
+  const c10::TypedOperatorHandle<at::Tensor(Tensor, Tensor, int64_t,
+                                            const std::optional<at::Tensor>&)>
+      linear_ = find<at::Tensor(Tensor, Tensor, int64_t, const std::optional<at::Tensor>&)>(
+          "spnl_mistralrs::linear");
   const c10::TypedOperatorHandle<at::Tensor(Tensor, Tensor, int64_t)> gated_activation_ =
       find<at::Tensor(Tensor, Tensor, int64_t)>("spnl_mistralrs::gated_activation");
-  const c10::TypedOperatorHandle<void(at::Tensor&, at::Tensor&, Tensor, Tensor, Tensor, Tensor, Tensor, bool, double)>
-      rope_store_ = find<void(at::Tensor&, at::Tensor&, Tensor, Tensor, Tensor, Tensor, Tensor, bool, double)>(
-          "spnl_mistralrs::rope_store");
-  const c10::TypedOperatorHandle<at::Tensor(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, bool,
-                                            double, double, double, int64_t)>
-      paged_attention_ = find<at::Tensor(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, bool, double,
-                                         double, double, int64_t)>("spnl_mistralrs::paged_attention");
+  const c10::TypedOperatorHandle<void(at::Tensor&, at::Tensor&, Tensor, Tensor, Tensor, Tensor,
+                                      Tensor, bool, double)>
+      rope_store_ = find<void(at::Tensor&, at::Tensor&, Tensor, Tensor, Tensor, Tensor, Tensor,
+                              bool, double)>("spnl_mistralrs::rope_store");
+  const c10::TypedOperatorHandle<at::Tensor(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
+                                            Tensor, bool, double, double, double, int64_t)>
+      paged_attention_ =
+          find<at::Tensor(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, bool,
+                          double, double, double, int64_t)>("spnl_mistralrs::paged_attention");
 };
 
 }  // namespace

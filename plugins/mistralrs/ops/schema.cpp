@@ -13,11 +13,14 @@ void define(torch::Library& library) {
   library.def("linear(Tensor x, Tensor weight, int type, Tensor? bias) -> Tensor");
   library.def("gated_activation(Tensor gate, Tensor up, int activation) -> Tensor");
   library.def(
-      "rope_store(Tensor(a!) key_cache, Tensor(b!) value_cache, Tensor keys, Tensor values, Tensor positions, Tensor slots,"
+      "rope_store(Tensor(a!) key_cache, Tensor(b!) value_cache, Tensor keys, Tensor values, Tensor "
+      "positions, Tensor slots,"
       " Tensor inv_freq, bool interleaved, float magnitude) -> ()");
   library.def(
-      "paged_attention(Tensor queries, Tensor positions, Tensor key_cache, Tensor value_cache, Tensor sequences,"
-      " Tensor runs, Tensor blocks, Tensor inv_freq, bool interleaved, float magnitude, float scale, float softcap,"
+      "paged_attention(Tensor queries, Tensor positions, Tensor key_cache, Tensor value_cache, "
+      "Tensor sequences,"
+      " Tensor runs, Tensor blocks, Tensor inv_freq, bool interleaved, float magnitude, float "
+      "scale, float softcap,"
       " int window) -> Tensor");
 }
 
@@ -35,10 +38,12 @@ void implement(torch::Library& library) {
 void register_torch_ops() {
   static std::once_flag once;
   std::call_once(once, [] {
-    auto definitions = std::make_unique<torch::Library>(torch::Library::DEF, "spnl_mistralrs", std::nullopt, __FILE__, __LINE__);
+    auto definitions = std::make_unique<torch::Library>(torch::Library::DEF, "spnl_mistralrs",
+                                                        std::nullopt, __FILE__, __LINE__);
     define(*definitions);
     auto implementations = std::make_unique<torch::Library>(
-        torch::Library::IMPL, "spnl_mistralrs", c10::DispatchKey::CompositeExplicitAutograd, __FILE__, __LINE__);
+        torch::Library::IMPL, "spnl_mistralrs", c10::DispatchKey::CompositeExplicitAutograd,
+        __FILE__, __LINE__);
     implement(*implementations);
     definitions.release();  // never destroyed, see the header
     implementations.release();

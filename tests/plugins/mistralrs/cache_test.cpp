@@ -103,7 +103,8 @@ BOOST_AUTO_TEST_CASE(random_use_never_loses_a_block) {
 
 BOOST_AUTO_TEST_CASE(settings_are_read_and_refused_by_name) {
   const auto with = [](std::string_view key, std::string value) {
-    return read_settings([=](std::string_view k) { return k == key ? std::optional(value) : std::nullopt; });
+    return read_settings(
+        [=](std::string_view k) { return k == key ? std::optional(value) : std::nullopt; });
   };
   BOOST_TEST(with("", "").block_size == 32);
   BOOST_TEST(with("", "").prefix_entries == 16u);
@@ -115,10 +116,12 @@ BOOST_AUTO_TEST_CASE(settings_are_read_and_refused_by_name) {
   BOOST_TEST(with("threads", "3").threads == 3);
   using Pair = std::pair<const char*, const char*>;
   for (const auto& [key, value] :
-       {Pair{"MISTRALRS_PAGED_ATTN_BLOCK_SIZE", "0"}, Pair{"MISTRALRS_PAGED_ATTN_BLOCK_SIZE", "1025"},
+       {Pair{"MISTRALRS_PAGED_ATTN_BLOCK_SIZE", "0"},
+        Pair{"MISTRALRS_PAGED_ATTN_BLOCK_SIZE", "1025"},
         Pair{"MISTRALRS_PAGED_ATTN_BLOCK_SIZE", "32x"}, Pair{"MISTRALRS_PAGED_ATTN", "maybe"},
-        Pair{"MISTRALRS_PREFIX_CACHE_N", "-1"}, Pair{"kv_memory", "lots"}, Pair{"kv_memory", "99999999999999999999"},
-        Pair{"kv_type", "q3"}, Pair{"threads", "-2"}, Pair{"MISTRALRS_DEVICE", "cuda"}, Pair{"MISTRALRS_DEVICE", "abacus"}})
+        Pair{"MISTRALRS_PREFIX_CACHE_N", "-1"}, Pair{"kv_memory", "lots"},
+        Pair{"kv_memory", "99999999999999999999"}, Pair{"kv_type", "q3"}, Pair{"threads", "-2"},
+        Pair{"MISTRALRS_DEVICE", "cuda"}, Pair{"MISTRALRS_DEVICE", "abacus"}})
     BOOST_CHECK_EXCEPTION(with(key, value), spnl::modelkit::Error, [&](const auto& e) {
       return std::string(e.what()).find(value) != std::string::npos;
     });

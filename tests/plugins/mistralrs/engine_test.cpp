@@ -1,8 +1,9 @@
+#include "engine/engine.h"
+
 #include <boost/test/unit_test.hpp>
 #include <map>
 #include <thread>
 
-#include "engine/engine.h"
 #include "fixtures.h"
 #include "spnl/modelkit/error.h"
 
@@ -32,24 +33,25 @@ struct Result {
 /// An engine that keeps what it hears by (request, sample).
 struct Session {
   explicit Session(Model& model)
-      : engine(model,
-               [this](const Event& e) {
-                 Result& r = at(e.sequence->request->user_id, e.sequence->sample);
-                 if (r.finish) ++r.finishes;  // nothing may follow FINISH
-                 r.text += e.text;
-                 if (e.finished) {
-                   r.finish = e.sequence->finish;
-                   r.cached = e.sequence->cached_tokens;
-                   ++r.finishes;
-                 } else {
-                   r.tokens.push_back(e.token);
-                 }
-                 return on_token ? on_token(e) : 0;
-               },
-               [this](const std::string& text) { notes.push_back(text); }) {}
+      : engine(
+            model,
+            [this](const Event& e) {
+              Result& r = at(e.sequence->request->user_id, e.sequence->sample);
+              if (r.finish) ++r.finishes;  // nothing may follow FINISH
+              r.text += e.text;
+              if (e.finished) {
+                r.finish = e.sequence->finish;
+                r.cached = e.sequence->cached_tokens;
+                ++r.finishes;
+              } else {
+                r.tokens.push_back(e.token);
+              }
+              return on_token ? on_token(e) : 0;
+            },
+            [this](const std::string& text) { notes.push_back(text); }) {}
 
-  uint64_t submit(uint64_t user_id, std::vector<int32_t> prompt, uint64_t max_tokens, uint32_t samples = 1,
-                  float temperature = 0) {
+  uint64_t submit(uint64_t user_id, std::vector<int32_t> prompt, uint64_t max_tokens,
+                  uint32_t samples = 1, float temperature = 0) {
     Request r;
     r.user_id = user_id;
     r.prompt = std::move(prompt);
@@ -123,7 +125,8 @@ BOOST_AUTO_TEST_CASE(every_way_to_cache_gives_the_same_tokens) {
     s.block_size = block_size;
     const auto model = load(kModel, s);
     BOOST_TEST((alone(*model, ids, 24) == want), "block size " << block_size);
-    BOOST_TEST((alone(*model, ids, 24) == want), "again from the prefix cache, block size " << block_size);
+    BOOST_TEST((alone(*model, ids, 24) == want),
+               "again from the prefix cache, block size " << block_size);
   }
   Settings contiguous = base();
   contiguous.paged = false;
@@ -190,8 +193,8 @@ BOOST_AUTO_TEST_CASE(a_tiny_pool_makes_requests_wait_and_changes_nothing) {
   const auto roomy = load(kModel, base());
   std::vector<std::vector<int32_t>> prompts;
   for (int i = 0; i < 8; ++i) prompts.push_back(prompt(20 + i, 10 + 3 * i));
-  const uint64_t block =
-      KvCache::block_bytes(roomy->bundle().spec, roomy->runtime()->cache->layer(0).type, tiny.block_size);
+  const uint64_t block = KvCache::block_bytes(
+      roomy->bundle().spec, roomy->runtime()->cache->layer(0).type, tiny.block_size);
   tiny.kv_bytes = 18 * block;  // 72 tokens; each request needs up to 51
   const auto model = load(kModel, tiny);
   Session s(*model);
@@ -211,8 +214,9 @@ BOOST_AUTO_TEST_CASE(a_tiny_pool_makes_requests_wait_and_changes_nothing) {
   uint64_t id = 0;
   Request r;
   r.prompt = prompt(1, 73);
-  BOOST_CHECK_EXCEPTION(s.engine.submit(std::move(r), id), spnl::modelkit::Error,
-                        [](const auto& e) { return std::string(e.what()).find("73") != std::string::npos; });
+  BOOST_CHECK_EXCEPTION(
+      s.engine.submit(std::move(r), id), spnl::modelkit::Error,
+      [](const auto& e) { return std::string(e.what()).find("73") != std::string::npos; });
 }
 
 BOOST_AUTO_TEST_CASE(cancel_ends_a_request_with_one_finish_and_frees_its_blocks) {
@@ -296,7 +300,8 @@ BOOST_AUTO_TEST_CASE(sessions_on_two_threads_take_turns) {
 
 BOOST_AUTO_TEST_CASE(greedy_ids_are_the_oracles) {
   const fs::path shared = fs::path(SPNL_SHARED_DIR) / "fixtures";
-  for (const char* name : {"llama", "llama-tied", "llama-yarn", "llama3-rope", "llama-linear-rope"}) {
+  for (const char* name :
+       {"llama", "llama-tied", "llama-yarn", "llama3-rope", "llama-linear-rope"}) {
     const fs::path path = shared / "gguf" / (std::string(name) + ".gguf");
     if (!fs::exists(path)) {
       BOOST_TEST_MESSAGE("skipped, not here: " << path);
@@ -306,7 +311,8 @@ BOOST_AUTO_TEST_CASE(greedy_ids_are_the_oracles) {
     for (const Expected& e : read_expected(shared / "hf" / name / "expected.json")) {
       const auto got = alone(*model, e.ids, e.greedy.size());
       for (size_t i = 0; i < e.greedy.size() && !model->is_eos(e.greedy[i]); ++i)
-        BOOST_TEST((i < got.size() && got[i] == e.greedy[i]), name << " " << e.name << " token " << i);
+        BOOST_TEST((i < got.size() && got[i] == e.greedy[i]),
+                   name << " " << e.name << " token " << i);
     }
   }
 }

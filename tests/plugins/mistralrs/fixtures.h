@@ -43,8 +43,8 @@ inline std::vector<Expected> read_expected(const std::filesystem::path& path) {
 }
 
 inline std::unique_ptr<Model> load(const std::filesystem::path& path, const Settings& settings) {
-  return std::make_unique<Model>(path, false, settings, [](uint64_t, uint64_t) { return true; },
-                                 [](const std::string&) {});
+  return std::make_unique<Model>(
+      path, false, settings, [](uint64_t, uint64_t) { return true; }, [](const std::string&) {});
 }
 
 /// Raw logits after the last id.
@@ -63,7 +63,8 @@ inline double off_by(const std::vector<float>& got, const std::vector<float>& wa
   if (got.size() != want.size()) return 1e9;
   const auto [low, high] = std::minmax_element(want.begin(), want.end());
   double worst = 0;
-  for (size_t i = 0; i < want.size(); ++i) worst = std::max(worst, std::abs(double(got[i]) - want[i]));
+  for (size_t i = 0; i < want.size(); ++i)
+    worst = std::max(worst, std::abs(double(got[i]) - want[i]));
   return worst / (*high - *low);
 }
 

@@ -23,7 +23,8 @@ Settings small(const std::string& isa, int threads = 2) {
   return s;
 }
 
-void check(const fs::path& model_path, const fs::path& expected_path, const std::string& isa, double tolerance) {
+void check(const fs::path& model_path, const fs::path& expected_path, const std::string& isa,
+           double tolerance) {
   if (!fs::exists(model_path) || !fs::exists(expected_path)) {
     BOOST_TEST_MESSAGE("skipped, not here: " << model_path);
     return;
@@ -33,8 +34,10 @@ void check(const fs::path& model_path, const fs::path& expected_path, const std:
   BOOST_TEST(!prompts.empty());
   for (const Expected& e : prompts) {
     const double off = off_by(last_logits(*model, e.ids), e.logits);
-    BOOST_TEST_MESSAGE(model_path.filename().string() << " " << e.name << " " << isa << ": off by " << off);
-    BOOST_TEST(off <= tolerance, model_path.filename().string() << " " << e.name << " with " << isa << " is off by " << off);
+    BOOST_TEST_MESSAGE(model_path.filename().string()
+                       << " " << e.name << " " << isa << ": off by " << off);
+    BOOST_TEST(off <= tolerance, model_path.filename().string()
+                                     << " " << e.name << " with " << isa << " is off by " << off);
   }
 }
 
@@ -47,8 +50,10 @@ BOOST_AUTO_TEST_CASE(float_weights_agree_with_the_oracle) {
   auto all = isas();
   all.push_back("reference");
   for (const std::string& isa : all)
-    for (const char* name : {"llama", "llama-tied", "llama-yarn", "llama3-rope", "llama-linear-rope"})
-      check(kShared / "gguf" / (std::string(name) + ".gguf"), kShared / "hf" / name / "expected.json", isa, 1e-3);
+    for (const char* name :
+         {"llama", "llama-tied", "llama-yarn", "llama3-rope", "llama-linear-rope"})
+      check(kShared / "gguf" / (std::string(name) + ".gguf"),
+            kShared / "hf" / name / "expected.json", isa, 1e-3);
 }
 
 BOOST_AUTO_TEST_CASE(bfloat16_weights_agree_with_the_oracle) {
@@ -58,22 +63,26 @@ BOOST_AUTO_TEST_CASE(bfloat16_weights_agree_with_the_oracle) {
 
 BOOST_AUTO_TEST_CASE(quantised_weights_agree_with_the_oracle) {
   for (const std::string& isa : isas())
-    for (const char* type : {"F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL"})
+    for (const char* type : {"F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K_M",
+                             "Q5_K_M", "Q6_K", "IQ4_NL"})
       check(kShared / "quant" / ("llama-256-" + std::string(type) + ".gguf"),
             kShared / "quant" / ("llama-256-" + std::string(type) + ".expected.json"), isa, 0.05);
 }
 
-// Through the registered torch operators, quantised weights are dequantised exactly: a float tolerance holds.
+// Through the registered torch operators, quantised weights are dequantised exactly: a float
+// tolerance holds.
 BOOST_AUTO_TEST_CASE(reference_ops_are_exact_on_quantised_weights) {
   for (const char* type : {"Q4_1", "Q6_K"})
     check(kShared / "quant" / ("llama-256-" + std::string(type) + ".gguf"),
-          kShared / "quant" / ("llama-256-" + std::string(type) + ".expected.json"), "reference", 1e-3);
+          kShared / "quant" / ("llama-256-" + std::string(type) + ".expected.json"), "reference",
+          1e-3);
 }
 
 BOOST_AUTO_TEST_CASE(committed_model_agrees_with_the_oracle) {
   const fs::path folder = fs::path(SPNL_TEST_FIXTURES_DIR) / "gguf";
   BOOST_TEST_REQUIRE(fs::exists(folder / "llama-bf16.gguf"));
-  for (const std::string& isa : isas()) check(folder / "llama-bf16.gguf", folder / "llama-bf16.expected.json", isa, 1e-2);
+  for (const std::string& isa : isas())
+    check(folder / "llama-bf16.gguf", folder / "llama-bf16.expected.json", isa, 1e-2);
 }
 
 // The committed model: CPU kernels against the registered torch operators.
@@ -84,5 +93,6 @@ BOOST_AUTO_TEST_CASE(cpu_ops_agree_with_reference_ops) {
   for (int i = 0; i < 150; ++i) ids.push_back(3 + (i * 37) % 200);
   const auto want = last_logits(*load(path, small("reference")), ids);
   for (const std::string& isa : isas())
-    for (const int threads : {1, 3}) BOOST_TEST(off_by(last_logits(*load(path, small(isa, threads)), ids), want) < 1e-5);
+    for (const int threads : {1, 3})
+      BOOST_TEST(off_by(last_logits(*load(path, small(isa, threads)), ids), want) < 1e-5);
 }

@@ -1,0 +1,243 @@
+// mistralrs over its ABI, as a host sees it: the built library, opened like a host opens it.
+#include <dlfcn.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "fixtures.h"
+#include "plugin_harness.h"
+
+using namespace spnl::test;
+namespace fs = std::filesystem;
+
+/// What the harness calls: the entry of the library, which stays open.
+const spnl_backend* spnl_backend_v1(void) {
+  static void* library = dlopen(SPNL_MISTRALRS_PLUGIN, RTLD_NOW | RTLD_LOCAL);
+  BOOST_TEST_REQUIRE(library != nullptr, dlerror());
+  return reinterpret_cast<const spnl_backend* (*)()>(dlsym(library, SPNL_ENTRY_SYMBOL))();
+}
+
+namespace {
+
+const fs::path kFolder = fs::path(SPNL_TEST_FIXTURES_DIR) / "gguf";
+
+struct Fixture {
+  FakeHost host;
+  EventLog log;
+  uint64_t sequence = 0;
+  Fixture() {
+    host.file = (kFolder / "llama-bf16.gguf").string();
+    host.config["kv_memory"] = "16M";
+  }
+  ~Fixture() { BOOST_TEST(log.faults.empty()); }
+  const SampleLog& sample(uint32_t index = 0) { return log.samples[{sequence, index}]; }
+};
+
+const PromptOf kPrompt(std::vector<int32_t>{1, 40, 50, 60});
+
+void expect_load_failure(FakeHost& host, spnl_status status, const std::string& word,
+                         std::vector<std::pair<std::string, std::string>> options = {}) {
+  Opened opened(host, std::move(options));
+  BOOST_TEST(opened.load_status == status, opened.error.message);
+  BOOST_TEST(std::string(opened.error.message).find(word) != std::string::npos,
+             opened.error.message);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(generation_events_and_usage) {
+  Fixture f;
+  Opened opened(f.host);
+  BOOST_TEST_REQUIRE(opened.load_status == SPNL_OK, opened.error.message);
+  BOOST_TEST_REQUIRE(opened.open_session(f.log) == SPNL_OK);
+  BOOST_TEST_REQUIRE(opened.submit(kPrompt, sampling_of(5), f.sequence) == SPNL_OK,
+                     opened.error.message);
+  opened.run();
+  const SampleLog& s = f.sample();
+  BOOST_TEST(s.finishes == 1);
+  BOOST_TEST(s.usage.prompt_tokens == 4u);
+  BOOST_TEST(s.usage.output_tokens == s.ids.size());
+  BOOST_TEST(s.usage.first_token_ns >= s.usage.queue_ns);
+  BOOST_TEST(s.fragment_tokens == std::vector<uint64_t>{4}, boost::test_tools::per_element());
+  spnl_stats stats{};
+  stats.struct_size = sizeof stats;
+  BOOST_TEST(opened.backend.stats(opened.model, &stats, nullptr) == SPNL_OK);
+  BOOST_TEST(stats.prefill_tokens == 4u);
+  BOOST_TEST(stats.bytes_weights > 0u);
+  BOOST_TEST(stats.bytes_cache_limit <= 16u << 20);
+}
+
+BOOST_AUTO_TEST_CASE(stop_strings_samples_cancel_and_prefill_only) {
+  Fixture f;
+  Opened opened(f.host);
+  BOOST_TEST_REQUIRE(opened.open_session(f.log) == SPNL_OK, opened.error.message);
+  BOOST_TEST(opened.submit(kPrompt, sampling_of(20), f.sequence) == SPNL_OK);
+  opened.run();
+  const SampleLog free_run = f.sample();
+  if (free_run.text.size() > 4) {
+    const std::string stop = free_run.text.substr(2, 2);
+    const spnl_str stops[] = {spnl::abi::str(stop)};
+    spnl_sampling sampling = sampling_of(20);
+    sampling.set |= SPNL_SET_STOPS;
+    sampling.n_stops = 1;
+    sampling.stops = stops;
+    BOOST_TEST(opened.submit(kPrompt, sampling, f.sequence) == SPNL_OK);
+    opened.run();
+    BOOST_TEST(f.sample().reason == SPNL_FIN_STOP);
+    BOOST_TEST(f.sample().text == free_run.text.substr(0, free_run.text.find(stop)));
+  }
+  spnl_sampling warm = sampling_of(6, 3);
+  warm.set |= SPNL_SET_TEMPERATURE | SPNL_SET_SEED | SPNL_SET_TOP_LOGPROBS;
+  warm.temperature = 2.0f;
+  warm.top_logprobs = 2;
+  BOOST_TEST(opened.submit(kPrompt, warm, f.sequence) == SPNL_OK);
+  opened.run();
+  for (uint32_t i = 0; i < 3; ++i) {
+    BOOST_TEST(f.sample(i).finishes == 1);
+    BOOST_TEST(f.sample(i).logprobs.size() == f.sample(i).ids.size());
+    for (const float p : f.sample(i).logprobs) BOOST_TEST(p <= 0);
+  }
+  BOOST_TEST(opened.submit(kPrompt, sampling_of(0), f.sequence) == SPNL_OK);
+  opened.step();
+  BOOST_TEST(opened.backend.cancel(opened.session, f.sequence) == SPNL_OK);
+  opened.run();
+  BOOST_TEST(f.sample().reason == SPNL_FIN_CANCELLED);
+  BOOST_TEST(opened.submit(kPrompt, sampling_of(9), f.sequence, SPNL_REQ_PREFILL_ONLY) == SPNL_OK);
+  opened.run();
+  BOOST_TEST(f.sample().reason == SPNL_FIN_LENGTH);
+  BOOST_TEST(f.sample().ids.empty());
+  BOOST_TEST(opened.submit(kPrompt, sampling_of(0), f.sequence) == SPNL_OK);
+  opened.backend.session_close(opened.session);
+  opened.session = nullptr;
+  BOOST_TEST(f.sample().reason == SPNL_FIN_CANCELLED);
+}
+
+BOOST_AUTO_TEST_CASE(score_is_the_oracles) {
+  Fixture f;
+  Opened opened(f.host);
+  BOOST_TEST_REQUIRE(opened.load_status == SPNL_OK, opened.error.message);
+  const auto* score =
+      static_cast<const spnl_score_v1*>(opened.backend.extension(opened.instance, SPNL_EXT_SCORE));
+  BOOST_TEST_REQUIRE(score != nullptr);
+  BOOST_TEST(opened.backend.extension(opened.instance, "spnl.nothing/1") == nullptr);
+  for (const auto& e : spnl::mistralrs::test::read_expected(kFolder / "llama-bf16.expected.json")) {
+    const auto k = static_cast<uint32_t>(e.logits.size());
+    std::vector<float> logprobs(e.ids.size()), top(k), logits(k);
+    std::vector<int32_t> ids(k);
+    double lse = 0;
+    BOOST_TEST_REQUIRE(score->score(opened.model, e.ids.data(), e.ids.size(), k, logprobs.data(),
+                                    ids.data(), top.data(), &lse, &opened.error) == SPNL_OK,
+                       opened.error.message);
+    for (uint32_t i = 0; i < k; ++i) logits[static_cast<size_t>(ids[i])] = top[i];
+    BOOST_TEST(spnl::mistralrs::test::off_by(logits, e.logits) < 1e-2);
+    BOOST_TEST(std::isnan(logprobs[0]));
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(logit - lse);
+    BOOST_TEST(std::abs(sum - 1) < 1e-6);
+    BOOST_TEST(score->score(opened.model, e.ids.data(), e.ids.size(), k + 1, logprobs.data(),
+                            ids.data(), top.data(), &lse, &opened.error) == SPNL_INVALID);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(text_goes_to_ids_and_back_also_without_weights) {
+  Fixture f;
+  for (const char* vocab_only : {"false", "true"}) {
+    Opened opened(f.host, {{"vocab_only", vocab_only}});
+    BOOST_TEST_REQUIRE(opened.load_status == SPNL_OK, opened.error.message);
+    const PromptOf text("The river is high.");
+    std::string ids, out;
+    const spnl_sink id_sink = spnl::abi::string_sink(ids), text_sink = spnl::abi::string_sink(out);
+    BOOST_TEST(opened.backend.tokenize(opened.model, text.get(), &id_sink, nullptr,
+                                       &opened.error) == SPNL_OK);
+    BOOST_TEST(opened.backend.detokenize(opened.model, reinterpret_cast<const int32_t*>(ids.data()),
+                                         ids.size() / 4, &text_sink, &opened.error) == SPNL_OK);
+    BOOST_TEST(out.find("The river is high.") != std::string::npos);
+    spnl_model_info info{};
+    info.struct_size = sizeof info;
+    BOOST_TEST(opened.backend.model_info(opened.model, &info, nullptr) == SPNL_OK);
+    BOOST_TEST(info.vocab > 0u);
+  }
+  Opened opened(f.host, {{"vocab_only", "true"}});
+  BOOST_TEST(opened.open_session(f.log) == SPNL_UNSUPPORTED);
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_be_done_is_said) {
+  Fixture f;
+  Opened opened(f.host);
+  BOOST_TEST_REQUIRE(opened.open_session(f.log) == SPNL_OK, opened.error.message);
+  spnl_request request{};
+  request.struct_size = sizeof request;
+  request.prompt = kPrompt.get();
+  const auto refused = [&](spnl_status status, const std::string& word) {
+    BOOST_TEST(opened.backend.submit(opened.session, &request, &f.sequence, &opened.error) ==
+               status);
+    BOOST_TEST(std::string(opened.error.message).find(word) != std::string::npos,
+               opened.error.message);
+  };
+  request.grammar = spnl::abi::str("x");
+  refused(SPNL_UNSUPPORTED, "grammar");
+  request.grammar = {};
+  request.span_mode = SPNL_SPAN_BLOCK;
+  refused(SPNL_UNSUPPORTED, "spans");
+  request.span_mode = SPNL_SPAN_DEFAULT;
+  request.struct_size = 8;
+  refused(SPNL_INVALID, "small");
+  request.struct_size = sizeof request;
+  const PromptOf outside(std::vector<int32_t>{1, 1 << 28});
+  request.prompt = outside.get();
+  refused(SPNL_INVALID, "vocabulary");
+  const PromptOf endless(std::vector<int32_t>(5000, 7));
+  request.prompt = endless.get();
+  refused(SPNL_INVALID, "5000");
+  spnl_sampling sampling = sampling_of(1);
+  sampling.set |= SPNL_SET_TEMPERATURE;
+  sampling.temperature = NAN;
+  request.sampling = &sampling;
+  request.prompt = kPrompt.get();
+  BOOST_TEST(opened.backend.submit(opened.session, &request, &f.sequence, &opened.error) ==
+             SPNL_INVALID);
+  BOOST_TEST(opened.step() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(loads_that_cannot_work_say_why) {
+  Fixture f;
+  expect_load_failure(f.host, SPNL_UNSUPPORTED, "cuda", {{"MISTRALRS_DEVICE", "cuda"}});
+  expect_load_failure(f.host, SPNL_UNSUPPORTED, "z80", {{"MISTRALRS_CPU_ISA", "z80"}});
+  expect_load_failure(f.host, SPNL_INVALID, "MISTRALRS_PAGED_ATTN_BLOCK_SIZE",
+                      {{"MISTRALRS_PAGED_ATTN_BLOCK_SIZE", "0"}});
+  expect_load_failure(f.host, SPNL_NO_MEMORY, "KV cache", {{"kv_memory", "1"}});
+  f.host.cancel_at_progress = 1;
+  f.host.progress_calls = 0;
+  expect_load_failure(f.host, SPNL_CANCELLED, "cancelled");
+  f.host.cancel_at_progress = -1;
+  {
+    Opened limited(f.host, {}, 0, 1000);
+    BOOST_TEST(limited.load_status == SPNL_NO_MEMORY);
+  }
+  const fs::path broken =
+      fs::temp_directory_path() / ("spnl-mistralrs-" + std::to_string(getpid()) + ".gguf");
+  std::ofstream(broken) << "GGUFnot really";
+  f.host.file = broken.string();
+  Opened opened(f.host);
+  BOOST_TEST((opened.load_status == SPNL_CORRUPT || opened.load_status == SPNL_UNSUPPORTED),
+             opened.error.message);
+  fs::remove(broken);
+  f.host.file.clear();
+  expect_load_failure(f.host, SPNL_NOT_FOUND, "looked");
+}
+
+BOOST_AUTO_TEST_CASE(every_kernel_choice_generates_the_same) {
+  std::vector<int32_t> first;
+  for (const char* isa : {"scalar", "reference"}) {
+    Fixture f;
+    Opened opened(f.host, {{"MISTRALRS_CPU_ISA", isa}});
+    BOOST_TEST_REQUIRE(opened.load_status == SPNL_OK, opened.error.message);
+    BOOST_TEST_REQUIRE(opened.open_session(f.log) == SPNL_OK);
+    BOOST_TEST(opened.submit(kPrompt, sampling_of(12), f.sequence) == SPNL_OK);
+    opened.run();
+    if (first.empty()) first = f.sample().ids;
+    BOOST_TEST(f.sample().ids == first, boost::test_tools::per_element());
+  }
+}
