@@ -10,7 +10,13 @@
 namespace spnl::host {
 namespace {
 
-EvaluateOptions evaluate_options(const Arguments& args) {
+/// --prompt answers every question; else the person at the terminal does.
+std::optional<std::string> ask_person(const Arguments& args, Terminal& terminal, const std::string& prompt) {
+  if (auto answer = args.get("prompt")) return answer;
+  return terminal.ask(prompt);
+}
+
+EvaluateOptions evaluate_options(const Arguments& args, Terminal& terminal) {
   EvaluateOptions options;
   options.default_model = model_option(args);
   options.defaults = sampling_options(args);
@@ -20,14 +26,14 @@ EvaluateOptions evaluate_options(const Arguments& args) {
   options.defaults.seed
       .reset();  // the run's seed is mixed with each node's place, not given to each as it is
   options.load = load_options(args);
+  options.ask = [&](const std::string& prompt) { return ask_person(args, terminal, prompt); };
   return options;
 }
 
 /// Ends the line of what was streamed, or prints the result whole.
-void show_result(const std::string& text, const RunObserver& observer, bool stream,
-                 Terminal& terminal) {
+void show_result(const std::string& text, const RunObserver& observer, Terminal& terminal) {
   const std::string& streamed = observer.streamed();
-  if (!stream || streamed.empty()) {
+  if (streamed.empty()) {
     terminal.generated(text);
   } else if (text.size() > streamed.size() && text.compare(0, streamed.size(), streamed) == 0) {
     terminal.generated(std::string_view(text).substr(streamed.size()));
@@ -38,18 +44,20 @@ void show_result(const std::string& text, const RunObserver& observer, bool stre
 int run(Invocation& invocation) {
   const Arguments& args = invocation.args;
   Terminal& terminal = invocation.terminal;
-  EvaluateOptions options = evaluate_options(args);
+  EvaluateOptions options = evaluate_options(args, terminal);
   BackendsOptions found = backends_options(args, terminal);
   auto limit = args.real_number("timeout", 0.001, 1e6);
-  Query query = read_query(args);
+  Query query = read_query(args, [&](const std::string& text) { terminal.note(text); });
   if (args.has("show-query")) {
     terminal.result((args.has("json") ? query_json(query) : print_lisp(query)) + "\n");
     return kExitDone;
   }
   if (args.has("verbose")) terminal.line(print_lisp(query));
 
-  bool json = args.has("json"), stream = !json && streaming_wanted() && streams_as_result(query);
-  RunObserver observer(terminal, stream);
+  bool json = args.has("json");
+  std::optional<std::string> streaming;
+  if (!json && streaming_wanted()) streaming = streaming_node(query);
+  RunObserver observer(terminal, streaming);
   invocation.interrupt.graceful();
   std::optional<TimeLimit> time_limit;
   if (limit) time_limit.emplace(invocation.interrupt, std::chrono::duration<double>(*limit));
@@ -59,7 +67,7 @@ int run(Invocation& invocation) {
     if (json)
       terminal.result(query_json(result) + "\n");
     else
-      show_result(result_text(result), observer, stream, terminal);
+      show_result(result_text(result), observer, terminal);
   } catch (const Error& error) {
     if (!observer.streamed().empty()) terminal.end_generated();
     bool late = error.code() == ErrorCode::kInterrupted && time_limit && time_limit->reached();

@@ -14,12 +14,15 @@ namespace {
 
 constexpr uint64_t kLastSecond = 253402300799;  // the end of the year 9999
 
-/// What the template's strftime_now() is to tell: --now, else SOURCE_DATE_EPOCH, else the clock's
-/// time.
-std::optional<int64_t> fixed_time(const Arguments& args) {
+/// Template files are rendered to look at them or to compare them, so the same input gives the same
+/// text on any day: 2025-02-03 04:05:06 UTC, the date of the renderings we are tested against.
+constexpr int64_t kRenderingDate = 1738555506;
+
+/// What the template's strftime_now() is to tell: --now, else SOURCE_DATE_EPOCH, else a fixed date.
+int64_t rendering_time(const Arguments& args) {
   if (auto now = args.unsigned_number("now", 0, kLastSecond)) return static_cast<int64_t>(*now);
   std::optional<std::string> text = environment("SOURCE_DATE_EPOCH");
-  if (!text) return std::nullopt;
+  if (!text) return kRenderingDate;
   uint64_t seconds = 0;
   auto [end, problem] = std::from_chars(text->data(), text->data() + text->size(), seconds);
   if (problem != std::errc() || end != text->data() + text->size() || seconds > kLastSecond)
@@ -30,7 +33,7 @@ std::optional<int64_t> fixed_time(const Arguments& args) {
 
 std::string render_file(const Arguments& args, const std::string& json, const std::string& source) {
   std::string template_path = *args.get("template");
-  std::optional<int64_t> now = fixed_time(args);
+  int64_t now = rendering_time(args);
   check_json(
       json,
       source);  // bad input is bad usage; what the template itself refuses is a failed evaluation
@@ -93,9 +96,10 @@ Command template_command() {
         "a template's file; every member of the input's object is its variable"},
        {"input", 0, "F.json",
         "{\"messages\": [...], \"add_generation_prompt\": true, ...}; - reads standard input"},
-       {"now", 0, "SECONDS", "seconds since 1970 (UTC) that strftime_now() tells (default: now)"}},
+       {"now", 0, "SECONDS", "seconds since 1970 (UTC) that strftime_now() tells (default: a day in 2025)"}},
       0,
-      "SOURCE_DATE_EPOCH stands for --now where that is not given.\n"
+      "With --template the date is fixed, so that renderings can be compared: SOURCE_DATE_EPOCH stands for\n"
+      "--now where that is not given. A model's own template tells the clock's date.\n"
       "With --model the input may hold messages, tools and add_generation_prompt (default true).\n"
       "Exits 1 when the template refuses the chat.",
       run};

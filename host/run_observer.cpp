@@ -7,9 +7,9 @@ void RunObserver::on_generate_start(const std::string&, const std::string&, uint
   show_progress();
 }
 
-void RunObserver::on_text(const std::string&, uint32_t, std::string_view text, size_t new_tokens) {
+void RunObserver::on_text(const std::string& node, uint32_t, std::string_view text, size_t new_tokens) {
   tokens_ += new_tokens;
-  if (stream_) {
+  if (node == streaming_node_) {
     streamed_ += text;
     terminal_.generated(text);
   }
@@ -24,7 +24,7 @@ void RunObserver::on_generate_finish(const std::string& node, const std::string&
 }
 
 void RunObserver::show_progress() {
-  if (stream_) return;
+  if (streaming_node_) return;
   bool over = finished_ >= started_;
   terminal_.progress(std::to_string(finished_) + " of " + std::to_string(started_) +
                          " generations done, " + std::to_string(tokens_) + " tokens",

@@ -1,6 +1,8 @@
 #pragma once
 #include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "spnl/evaluator.h"
@@ -13,7 +15,9 @@ namespace spnl::host {
 /// generation.
 class RunObserver : public Observer {
  public:
-  RunObserver(Terminal& terminal, bool stream) : terminal_(terminal), stream_(stream) {}
+  /// `streaming_node`: the node whose tokens are the result; none: only progress is shown.
+  RunObserver(Terminal& terminal, std::optional<std::string> streaming_node)
+      : terminal_(terminal), streaming_node_(std::move(streaming_node)) {}
 
   void on_generate_start(const std::string& node, const std::string& model,
                          uint32_t samples) override;
@@ -32,7 +36,7 @@ class RunObserver : public Observer {
   void show_progress();
 
   Terminal& terminal_;
-  const bool stream_;
+  const std::optional<std::string> streaming_node_;
   std::string streamed_;
   std::vector<NodeTimes> times_;
   size_t started_ = 0, finished_ = 0, tokens_ = 0;

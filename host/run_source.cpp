@@ -82,12 +82,13 @@ std::map<std::string, BindingValue> bindings(const Arguments& args) {
 
 }  // namespace
 
-Query read_query(const Arguments& args) {
+Query read_query(const Arguments& args, std::function<void(const std::string&)> on_note) {
   Source source = find_source(args);
   ReadOptions options;
   options.source_name = source.name;
   options.folder = source.folder;
   options.bindings = bindings(args);
+  options.on_note = std::move(on_note);
   return read_lisp(source.text, options);
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <string>
 
 #include "args.h"
@@ -8,6 +9,7 @@ namespace spnl::host {
 
 /// The query that run's options name, read: -c, -f or `-`, with the bindings of -m, -p, -n, -t, -l,
 /// ... and --set. Throws Error(kUsage) for the options and Error(kBadQuery) for the query.
-Query read_query(const Arguments& args);
+/// `on_note` gets a line for each reading that may surprise.
+Query read_query(const Arguments& args, std::function<void(const std::string&)> on_note);
 
 }  // namespace spnl::host

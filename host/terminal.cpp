@@ -129,6 +129,17 @@ void Terminal::log(LogLevel level, std::string_view component, std::string_view 
   message(kNames[static_cast<size_t>(level)], std::string(component) + ": " + std::string(text));
 }
 
+std::optional<std::string> Terminal::ask(std::string_view question) {
+  if (!errors_are_terminal_ || ::isatty(STDIN_FILENO) == 0) return std::nullopt;
+  write_errors(std::string(question) + " ");
+  std::string answer;
+  for (char c; ::read(STDIN_FILENO, &c, 1) == 1;) {
+    if (c == '\n') return answer;
+    answer += c;
+  }
+  return std::nullopt;
+}
+
 void Terminal::progress(std::string_view stage, uint64_t done, uint64_t total) {
   if (!errors_are_terminal_ || quiet_) return;
   std::string text = flattened(stage);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -47,6 +48,10 @@ class Terminal {
   void log(LogLevel level, std::string_view component, std::string_view text);
   void progress(std::string_view stage, uint64_t done,
                 uint64_t total);  ///< one line, on a terminal only
+
+  /// Asks the person a question on standard error and reads one line; nothing without a terminal or
+  /// at the end of the input.
+  std::optional<std::string> ask(std::string_view question);
 
   /// How many notes or worse have come through log() so far.
   unsigned logged_notes() const { return logged_notes_; }

@@ -44,9 +44,9 @@ std::string architecture_name(const modelkit::ModelBundle& bundle) {
 }  // namespace
 
 Model::Model(const ModelSettings& settings)
-    : bundle_(modelkit::open_model(settings.file, settings.vocab_only)),
+    : bundle_(modelkit::open_model(settings.file, settings.open)),
       architecture_(architecture_name(bundle_)) {
-  if (settings.vocab_only) return;
+  if (settings.open.vocab_only) return;
   context_ = bundle_.spec.context;
   if (settings.max_context != 0) context_ = std::min(context_, settings.max_context);
   const uint64_t free = free_memory();

@@ -16,7 +16,7 @@ namespace spnl::cpu_ref {
 struct ModelSettings {
   std::filesystem::path file;
   uint32_t threads = 1;
-  bool vocab_only = false;    ///< tokenizer and chat template alone
+  modelkit::OpenOptions open;
   uint64_t max_context = 0;   ///< tokens; 0: the model's
   uint64_t memory_limit = 0;  ///< bytes; 0: what the machine has free
   Allocator allocator;

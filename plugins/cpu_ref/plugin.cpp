@@ -13,6 +13,7 @@
 #include "request.h"
 #include "session.h"
 #include "spnl/backend.hpp"
+#include "spnl/modelkit/load_request.h"
 
 using spnl::abi::Failure;
 using spnl::abi::guard;
@@ -72,18 +73,6 @@ uint32_t read_threads(const spnl_load& load, const spnl_host& host) {
   return threads;
 }
 
-bool read_flag(const spnl_load& load, std::string_view key) {
-  for (uint32_t i = 0; i < load.n_options; ++i) {
-    if (view(load.options[i].key) != key) continue;
-    const std::string_view value = view(load.options[i].value);
-    if (value == "true" || value == "1") return true;
-    if (value == "false" || value == "0" || value.empty()) return false;
-    throw Failure(SPNL_INVALID, "option " + std::string(key) + ": '" + std::string(value) +
-                                    "' is neither true nor false");
-  }
-  return false;
-}
-
 void check_device(const spnl_load& load) {
   const std::string_view device = view(load.device), dtype = view(load.dtype);
   if (!device.empty() && device != "auto" && device != "cpu")
@@ -94,40 +83,13 @@ void check_device(const spnl_load& load) {
                   "cpu_ref has no dtype '" + std::string(dtype) + "'; it computes in f32 only");
 }
 
-/// The model's file; of a split one the first part, which sorts first.
-std::filesystem::path resolve_file(const spnl_load& load, const spnl_host& host) {
-  std::vector<std::pair<std::string, std::string>> files;  // logical name, path
-  spnl_file_sink sink{};
-  sink.struct_size = sizeof sink;
-  sink.user = &files;
-  sink.file = [](void* user, spnl_str name, spnl_str path, uint64_t) -> spnl_status {
-    try {
-      static_cast<decltype(files)*>(user)->emplace_back(view(name), view(path));
-      return SPNL_OK;
-    } catch (...) {
-      return SPNL_NO_MEMORY;
-    }
-  };
-  spnl_error error{};
-  error.struct_size = sizeof error;
-  const spnl_status status =
-      host.resolve(host.self, load.op, load.model, str("*.gguf"), &sink, &error);
-  if (status != SPNL_OK)
-    throw Failure(status,
-                  error.message[0] != '\0' ? error.message : "the model's files were not found");
-  if (files.empty())
-    throw Failure(SPNL_NOT_FOUND,
-                  "'" + std::string(view(load.model)) + "' has no .gguf file, which cpu_ref needs");
-  return std::min_element(files.begin(), files.end())->second;
-}
-
 spnl::cpu_ref::ModelSettings read_settings(const spnl_load& load, const spnl_host& host) {
   if (load.n_options > 0 && load.options == nullptr)
     throw Failure(SPNL_INVALID, "load: options is NULL");
   check_device(load);
   spnl::cpu_ref::ModelSettings settings;
   settings.threads = read_threads(load, host);
-  settings.vocab_only = read_flag(load, "vocab_only");
+  settings.open = spnl::modelkit::open_options(load);
   settings.max_context = load.max_context;
   settings.memory_limit = load.memory_limit;
   settings.allocator.allocate = [&host](uint64_t bytes) {
@@ -139,7 +101,7 @@ spnl::cpu_ref::ModelSettings read_settings(const spnl_load& load, const spnl_hos
         host.cancelled(host.self, op) != 0)
       throw Failure(SPNL_CANCELLED, "loading was cancelled");
   };
-  settings.file = resolve_file(load, host);
+  settings.file = spnl::modelkit::resolve_gguf(host, load);
   return settings;
 }
 
@@ -161,7 +123,7 @@ spnl_status model_load(spnl_instance* instance, const spnl_load* load, spnl_mode
         const auto settings = read_settings(require(load, "load"), host);
         not_null(model, "model") = new spnl_model{instance, spnl::cpu_ref::Model(settings)};
         const uint64_t own = (*model)->model.spec().context;
-        if (!settings.vocab_only && load->max_context > own)
+        if (!settings.open.vocab_only && load->max_context > own)
           log(host, SPNL_LOG_NOTE,
               "the model's context is " + std::to_string(own) +
                   " tokens; the larger one asked for is not used");

@@ -9,6 +9,7 @@
 #include "ops/torch_errors.h"
 #include "plugin_requests.h"
 #include "spnl/backend.hpp"
+#include "spnl/modelkit/load_request.h"
 
 using namespace spnl;
 using namespace spnl::mistralrs;

@@ -58,8 +58,8 @@ Runtime::Runtime(const modelkit::ModelBundle& bundle, const Settings& settings,
       std::make_unique<Transformer>(bundle.spec, weights, *cache, *ops, kTokenBudget, kLogitRows);
 }
 
-Model::Model(const std::filesystem::path& path, const modelkit::OpenOptions& options, const Settings& settings,
-             const LoadProgress& progress, const Note& note)
+Model::Model(const std::filesystem::path& path, const modelkit::OpenOptions& options,
+             const Settings& settings, const LoadProgress& progress, const Note& note)
     : bundle_(modelkit::open_model(path, options)), settings_(settings) {
   vocab_ = bundle_.tokenizer->vocab_size();
   if (options.vocab_only) return;

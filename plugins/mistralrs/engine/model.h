@@ -46,10 +46,10 @@ class Model {
  public:
   using Note = std::function<void(const std::string&)>;
 
-  /// vocab_only: no runtime. `note` gets one line for a person for each thing that is not as asked.
-  /// Throws modelkit::Error, or LoadStopped when `progress` asks to stop.
-  Model(const std::filesystem::path& path, const modelkit::OpenOptions& options, const Settings& settings,
-        const LoadProgress& progress, const Note& note);
+  /// With vocab_only: no runtime. `note` gets one line for a person for each thing that is not as
+  /// asked. Throws modelkit::Error, or LoadStopped when `progress` asks to stop.
+  Model(const std::filesystem::path& path, const modelkit::OpenOptions& options,
+        const Settings& settings, const LoadProgress& progress, const Note& note);
 
   const modelkit::ModelBundle& bundle() const { return bundle_; }
   const Settings& settings() const { return settings_; }

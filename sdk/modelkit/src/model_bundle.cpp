@@ -29,14 +29,14 @@ std::unique_ptr<ChatTemplate> read_chat_template(const GgufFile& file) {
 
 }  // namespace
 
-ModelBundle open_model(const std::filesystem::path& path, bool vocab_only) {
+ModelBundle open_model(const std::filesystem::path& path, const OpenOptions& options) {
   ModelBundle bundle;
   std::unique_ptr<GgufFile> file = GgufFile::open(path);
   bundle.tokenizer = tokenizer_from_gguf(*file);
   bundle.chat_template = read_chat_template(*file);
   bundle.prompts = std::make_unique<PromptEncoder>(*bundle.tokenizer, bundle.chat_template.get());
-  bundle.eos = bundle.tokenizer->end_of_generation();
-  if (!vocab_only) {
+  if (!options.ignore_eos) bundle.eos = bundle.tokenizer->end_of_generation();
+  if (!options.vocab_only) {
     bundle.spec = model_spec_from_gguf(*file);
     const auto tokens = static_cast<int64_t>(bundle.tokenizer->vocab_size());
     if (tokens > bundle.spec.vocab_size)

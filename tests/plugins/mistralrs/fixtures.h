@@ -44,7 +44,8 @@ inline std::vector<Expected> read_expected(const std::filesystem::path& path) {
 
 inline std::unique_ptr<Model> load(const std::filesystem::path& path, const Settings& settings) {
   return std::make_unique<Model>(
-      path, false, settings, [](uint64_t, uint64_t) { return true; }, [](const std::string&) {});
+      path, modelkit::OpenOptions{}, settings, [](uint64_t, uint64_t) { return true; },
+      [](const std::string&) {});
 }
 
 /// Raw logits after the last id.

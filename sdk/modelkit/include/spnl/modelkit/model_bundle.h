@@ -19,11 +19,15 @@ struct ModelBundle {
   std::unique_ptr<ChatTemplate> chat_template;  ///< null when the model has none
   std::unique_ptr<PromptEncoder> prompts;
   ModelSpec spec;            ///< empty when vocab_only
-  std::vector<int32_t> eos;  ///< ids that end an answer, sorted
+  std::vector<int32_t> eos;  ///< ids that end an answer, sorted; empty with ignore_eos
 };
 
-/// `path`: the model's file. vocab_only: tokenizer and template alone, for a file that may hold no tensors. Throws
-/// Error as the readers do.
-ModelBundle open_model(const std::filesystem::path& path, bool vocab_only);
+struct OpenOptions {
+  bool vocab_only = false;  ///< tokenizer and template alone, for a file that may hold no tensors
+  bool ignore_eos = false;  ///< no id ends an answer: benchmarks generate as many tokens as they ask for
+};
+
+/// `path`: the model's file. Throws Error as the readers do.
+ModelBundle open_model(const std::filesystem::path& path, const OpenOptions& options);
 
 }  // namespace spnl::modelkit
