@@ -15,12 +15,15 @@ struct MatmulArgs {
   const uint8_t* panels;  ///< first panel
   int64_t panel_bytes;    ///< from one panel to the next
   int64_t panel_count;
-  int64_t units;        ///< of a panel
-  int64_t rows;         ///< outputs from the first panel on; the last panel may be cut
-  const uint8_t* acts;  ///< the tile
-  int width;            ///< rows that the tile was laid out for
-  int first, count;     ///< rows of the tile to do
-  float* y;             ///< output of row `first` and of the first panel's first lane
+  int64_t units;            ///< of a panel
+  int64_t rows;             ///< outputs from the first panel on; the last panel may be cut
+  const uint8_t* acts;      ///< the tile
+  const uint8_t* residual;  ///< its residual plane
+  const int32_t* outliers;  ///< groups of the residual plane, ascending
+  int64_t outlier_count;
+  int width;         ///< rows that the tile was laid out for
+  int first, count;  ///< rows of the tile to do
+  float* y;          ///< output of row `first` and of the first panel's first lane
   int64_t ldy;
   const float* bias;  ///< of the first panel's first lane, or null
   bool accumulate;
@@ -55,6 +58,9 @@ struct KernelTable {
   void (*matmul[kStorages])(const MatmulArgs& args);
   /// Row `row` of a tile of `width` rows.
   void (*quantize)(const float* x, int64_t groups, uint8_t* tile, int width, int row);
+  /// What `group`, the int8 form of x[kGroup], leaves of x, into a group of the residual plane.
+  void (*quantize_residual)(const float* x, const uint8_t* group, uint8_t* residual, int width,
+                            int row);
 
   void (*rms_norm)(const float* x, const float* weight, float eps, float weight_offset, int64_t n,
                    float* y);

@@ -6,8 +6,8 @@
 namespace spnl::mistralrs::cpu {
 
 struct MatmulScratch::Impl {
-  AlignedBytes quantised, floats;
-  uint64_t quantised_size = 0, floats_size = 0;
+  AlignedBytes quantised, residual, outliers, floats;
+  uint64_t quantised_size = 0, residual_size = 0, outliers_size = 0, floats_size = 0;
 };
 
 MatmulScratch::MatmulScratch() : impl_(std::make_unique<Impl>()) {}
@@ -37,10 +37,17 @@ struct Tiling {
   int64_t m, tiles;
 };
 
-/// The two forms of x that kernels read: see packed_layout.h.
+/// The forms of x that kernels read: see packed_layout.h. Tiles begin where they would if each row
+/// had a share of its own, in the residual plane too, where few groups are used.
 struct Activations {
-  const uint8_t* quantised = nullptr;
-  const uint8_t* floats = nullptr;
+  int64_t groups;
+  uint8_t* quantised = nullptr;
+  uint8_t* residual = nullptr;
+  int32_t* outliers = nullptr;  ///< a tile each: how many groups, then which
+  uint8_t* floats = nullptr;
+
+  int64_t bytes(int64_t rows) const { return rows * groups * kActGroupBytes; }
+  int32_t* outliers_of(int64_t tile) const { return outliers + tile * (groups + 1); }
 };
 
 /// work(first row of the tile, its width, row in it) for all rows; few are not worth waking the
@@ -66,12 +73,54 @@ void for_each_row(ThreadTeam& team, const Tiling& tiling, int64_t cols, const Do
   });
 }
 
+/// Writes the residual plane of one tile whose int8 form is done. A row that has no outlier in a
+/// listed group gets zeros there, which change none of its sums: the list is the tile's, the result
+/// only the row's.
+void quantise_outliers(const KernelTable& table, const float* x, int64_t ldx, int width,
+                       int64_t groups, const uint8_t* tile, uint8_t* residual, int32_t* outliers) {
+  const int64_t step = int64_t{width} * kActGroupBytes;
+  const auto scales = [&](int64_t g) {
+    return reinterpret_cast<const float*>(tile + g * step + kGroup * width);
+  };
+  float limit[kMaxTokens] = {};
+  for (int64_t g = 0; g < groups; ++g) {
+    for (int row = 0; row < width; ++row) limit[row] += scales(g)[row];
+  }
+  // Rows that are all zero or not finite have none: no comparison with their limit is true.
+  for (float& sum : limit) sum *= kOutlierRatio / static_cast<float>(groups);
+  int32_t count = 0;
+  for (int64_t g = 0; g < groups; ++g) {
+    const float* d = scales(g);
+    bool listed = false;
+    for (int row = 0; row < width; ++row) {
+      if (!(d[row] > limit[row])) continue;
+      if (!listed) std::fill_n(residual, step, uint8_t{0});
+      listed = true;
+      table.quantize_residual(x + row * ldx + g * kGroup, tile + g * step, residual, width, row);
+    }
+    if (!listed) continue;
+    outliers[++count] = static_cast<int32_t>(g);
+    residual += step;
+  }
+  outliers[0] = count;
+}
+
 void quantise(ThreadTeam& team, const KernelTable& table, const Tiling& tiling, const float* x,
-              int64_t ldx, int64_t cols, uint8_t* out) {
-  const int64_t groups = cols / kGroup;
-  for_each_row(team, tiling, cols, [&](int64_t first, int width, int row) {
-    uint8_t* tile = out + first * groups * kActGroupBytes;
-    table.quantize(x + (first + row) * ldx, groups, tile, width, row);
+              int64_t ldx, const Activations& out) {
+  for_each_row(team, tiling, out.groups * kGroup, [&](int64_t first, int width, int row) {
+    table.quantize(x + (first + row) * ldx, out.groups, out.quantised + out.bytes(first), width,
+                   row);
+  });
+  const auto do_tile = [&](int64_t t) {
+    const int64_t first = tiling.first(t);
+    quantise_outliers(table, x + first * ldx, ldx, tiling.width(t), out.groups,
+                      out.quantised + out.bytes(first), out.residual + out.bytes(first),
+                      out.outliers_of(t));
+  };
+  if (tiling.tiles == 1) return do_tile(0);
+  std::atomic<int64_t> next{0};
+  team.run([&](int) {
+    for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tiling.tiles;) do_tile(t);
   });
 }
 
@@ -117,8 +166,14 @@ void do_item(const KernelTable& table, const MatmulOutput& output, const Plan& p
   const int64_t last_tile = std::min(first_tile + plan.tiles_per_item, tiling.tiles);
   for (int64_t t = first_tile; t < last_tile; ++t) {
     const int64_t first = tiling.first(t);
-    args.acts = is_float(w.storage) ? x.floats + first * w.cols * 4
-                                    : x.quantised + first * (w.cols / kGroup) * kActGroupBytes;
+    if (is_float(w.storage)) {
+      args.acts = x.floats + first * w.cols * 4;
+    } else {
+      args.acts = x.quantised + x.bytes(first);
+      args.residual = x.residual + x.bytes(first);
+      args.outliers = x.outliers_of(t) + 1;
+      args.outlier_count = args.outliers[-1];
+    }
     args.width = args.count = tiling.width(t);
     args.y = output.y + first * output.ldy + first_row;
     table.matmul[static_cast<int>(w.storage)](args);
@@ -138,12 +193,15 @@ void matmul(ThreadTeam& team, MatmulScratch& scratch, const float* x, int64_t ld
     (is_float(o.weight->impl().storage) ? any_float : any_quantised) = true;
   }
   MatmulScratch::Impl& s = scratch.impl();
-  Activations acts;
+  Activations acts{shape.cols / kGroup};
   if (any_quantised) {
-    uint8_t* q = grow(s.quantised, s.quantised_size,
-                      static_cast<uint64_t>(m * (shape.cols / kGroup) * kActGroupBytes));
-    quantise(team, table, tiling, x, ldx, shape.cols, q);
-    acts.quantised = q;
+    const auto plane = static_cast<uint64_t>(acts.bytes(m));
+    acts.quantised = grow(s.quantised, s.quantised_size, plane);
+    acts.residual = grow(s.residual, s.residual_size, plane);
+    acts.outliers = reinterpret_cast<int32_t*>(
+        grow(s.outliers, s.outliers_size,
+             static_cast<uint64_t>(tiling.tiles * (acts.groups + 1)) * sizeof(int32_t)));
+    quantise(team, table, tiling, x, ldx, acts);
   }
   if (any_float) {
     uint8_t* f = grow(s.floats, s.floats_size, static_cast<uint64_t>(m * shape.cols * 4));

@@ -45,6 +45,11 @@ constexpr int kStorages = 16;
 constexpr int kGroup = 32;      ///< columns that share an activation scale
 constexpr int kMaxTokens = 16;  ///< rows of x in one tile
 
+/// A group whose scale exceeds this many times the mean of its row's is an outlier group: see
+/// matmul. Of SmolLM2-135M's groups 3.1% exceed it, 7.6% exceed 2; the mean KL divergence from
+/// float32 is 0.0012 to 0.0016 with 3, 0.0009 to 0.0012 with 2, for twice the extra work.
+constexpr float kOutlierRatio = 3.0f;
+
 constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                    1,    13,   25,  38,  53,  69,  89,  113};
 /// Doubled E2M1 numbers; the scale is halved.
@@ -117,7 +122,8 @@ static constexpr int unit_bytes(Storage s, int lanes) {
 
 // Activations: tiles of up to kMaxTokens rows. Of a tile of `width` rows, each group of 32 columns
 // is i8 q[width][32], f32 d[width], f32 ds[width] (d * sum of q), i32 negsum[width],
-// i32 negsum16[2][width]; for float weights each column is f32 x[width].
+// i32 negsum16[2][width]; for float weights each column is f32 x[width]. The residual plane of a
+// tile has such a group for each of its outlier groups, one after the other: see matmul.
 constexpr int kActGroupBytes = kGroup + 5 * 4;  ///< per row
 
 }  // namespace spnl::mistralrs::cpu

@@ -96,8 +96,8 @@ constexpr int tokens_together() {
 
 /// One group of one panel times T tokens, where 16 columns share a scale.
 template <Storage S, int T>
-inline void half_scale_product(const uint8_t* group, V::F d, V::F dmin, const ActGroup& x,
-                               V::F* acc) {
+SPNL_INLINE void half_scale_product(const uint8_t* group, V::F d, V::F dmin, const ActGroup& x,
+                                    V::F* acc) {
   constexpr int kBits = quant_bits(S), kOffset = quant_offset(S), kTogether = tokens_together<T>();
   V::B w[8];
   load_weights<S>(group + scale_bytes(S, V::kLanes), w);
@@ -146,7 +146,8 @@ inline void load_scales(const uint8_t* group, V::F d, V::F dmin, V::F& scale, V:
 
 /// One group of one panel times T tokens.
 template <Storage S, int T>
-inline void group_product(const uint8_t* group, V::F d, V::F dmin, const ActGroup& x, V::F* acc) {
+SPNL_INLINE void group_product(const uint8_t* group, V::F d, V::F dmin, const ActGroup& x,
+                               V::F* acc) {
   constexpr int kBits = is_table(S) ? 8 : quant_bits(S);
   constexpr int kOffset = quant_offset(S), kTogether = tokens_together<T>();
   V::B w[8];
@@ -203,29 +204,50 @@ inline void float_panel_product(const uint8_t* panel, const MatmulArgs& args, V:
   for (int t = 0; t < T; ++t) acc[t] = V::add(acc[t], odd[t]);
 }
 
+/// The common scales of a unit, and its groups.
+template <Storage S>
+struct Unit {
+  SPNL_INLINE explicit Unit(const uint8_t* unit) : groups(unit + header_bytes(S, V::kLanes)) {
+    if constexpr (is_k(S)) d = V::load_half(unit);
+    if constexpr (has_k_min(S)) dmin = V::load_half(unit + 2 * V::kLanes);
+  }
+  static constexpr int kGroups = unit_columns(S) / kGroup;
+  const uint8_t* groups;
+  V::F d = V::zero(), dmin = V::zero();
+};
+
+/// acc += group `j` of a unit times T tokens' block of the same columns, of either plane.
+template <Storage S, int T>
+SPNL_INLINE void accumulate(const Unit<S>& unit, int j, const uint8_t* block,
+                            const MatmulArgs& args, V::F* acc) {
+  const uint8_t* group = unit.groups + j * group_bytes(S, V::kLanes);
+  const ActGroup x(block, args.width, args.first);
+  if constexpr (has_half_scales(S)) {
+    half_scale_product<S, T>(group, unit.d, unit.dmin, x, acc);
+  } else {
+    group_product<S, T>(group, unit.d, unit.dmin, x, acc);
+  }
+}
+
 template <Storage S, int T>
 inline void panel_product(const uint8_t* panel, const MatmulArgs& args, V::F* acc) {
-  constexpr int kLanes = V::kLanes;
   if constexpr (is_float(S)) {
     float_panel_product<S, T>(panel, args, acc);
   } else {
-    const int64_t act_step = int64_t{args.width} * kActGroupBytes;
-    const uint8_t* act = args.acts;
+    constexpr int kUnitBytes = unit_bytes(S, V::kLanes), kGroups = Unit<S>::kGroups;
+    const int64_t block_bytes = int64_t{args.width} * kActGroupBytes;
+    const uint8_t* block = args.acts;
     for (int64_t u = 0; u < args.units; ++u) {
-      V::F d = V::zero(), dmin = V::zero();
-      if constexpr (is_k(S)) d = V::load_half(panel);
-      if constexpr (has_k_min(S)) dmin = V::load_half(panel + 2 * kLanes);
-      panel += header_bytes(S, kLanes);
-      for (int j = 0; j < unit_columns(S) / kGroup; ++j) {
-        const ActGroup x(act, args.width, args.first);
-        if constexpr (has_half_scales(S)) {
-          half_scale_product<S, T>(panel, d, dmin, x, acc);
-        } else {
-          group_product<S, T>(panel, d, dmin, x, acc);
-        }
-        panel += group_bytes(S, kLanes);
-        act += act_step;
+      const Unit<S> unit(panel + u * kUnitBytes);
+      for (int j = 0; j < kGroups; ++j, block += block_bytes) {
+        accumulate<S, T>(unit, j, block, args, acc);
       }
+    }
+    block = args.residual;
+    for (int64_t i = 0; i < args.outlier_count; ++i, block += block_bytes) {
+      const int group = args.outliers[i];
+      const Unit<S> unit(panel + int64_t{group / kGroups} * kUnitBytes);
+      accumulate<S, T>(unit, group % kGroups, block, args, acc);
     }
   }
 }
@@ -272,25 +294,37 @@ void matmul_tile(const MatmulArgs& args) {
   }
 }
 
+/// The int8 form of x[kGroup], as row `row` of a group of a tile.
+inline void quantize_group(const float* x, uint8_t* group, int width, int row) {
+  V::F most = V::abs(V::load(x));
+  for (int i = V::kLanes; i < kGroup; i += V::kLanes) most = V::max(most, V::abs(V::load(x + i)));
+  const float amax = V::reduce_max(most);
+  const bool empty = !(amax > 1e-30f);  // 127 / amax would overflow
+  int32_t sums[2];
+  V::quantize32(x, empty ? 0.0f : 127.0f / amax, reinterpret_cast<int8_t*>(group) + kGroup * row,
+                sums);
+  const float d = empty ? 0.0f : amax / 127.0f;
+  float* scales = reinterpret_cast<float*>(group + kGroup * width);
+  scales[row] = d;
+  scales[width + row] = d * static_cast<float>(sums[0] + sums[1]);
+  int32_t* negsums = reinterpret_cast<int32_t*>(scales + 2 * width);
+  negsums[row] = -(sums[0] + sums[1]);
+  negsums[width + row] = -sums[0];
+  negsums[2 * width + row] = -sums[1];
+}
+
 void quantize(const float* x, int64_t groups, uint8_t* tile, int width, int row) {
   for (int64_t g = 0; g < groups; ++g) {
-    const float* in = x + g * kGroup;
-    uint8_t* group = tile + g * width * kActGroupBytes;
-    V::F most = V::abs(V::load(in));
-    for (int i = V::kLanes; i < kGroup; i += V::kLanes)
-      most = V::max(most, V::abs(V::load(in + i)));
-    const float amax = V::reduce_max(most);
-    const bool empty = !(amax > 1e-30f);  // 127 / amax would overflow
-    int32_t sums[2];
-    V::quantize32(in, empty ? 0.0f : 127.0f / amax, reinterpret_cast<int8_t*>(group) + kGroup * row,
-                  sums);
-    const float d = empty ? 0.0f : amax / 127.0f;
-    float* scales = reinterpret_cast<float*>(group + kGroup * width);
-    scales[row] = d;
-    scales[width + row] = d * static_cast<float>(sums[0] + sums[1]);
-    int32_t* negsums = reinterpret_cast<int32_t*>(scales + 2 * width);
-    negsums[row] = -(sums[0] + sums[1]);
-    negsums[width + row] = -sums[0];
-    negsums[2 * width + row] = -sums[1];
+    quantize_group(x + g * kGroup, tile + g * width * kActGroupBytes, width, row);
   }
+}
+
+void quantize_residual(const float* x, const uint8_t* group, uint8_t* residual, int width,
+                       int row) {
+  const ActGroup done(group, width, row);
+  // Exact in double: the second plane of a row is the same on all instruction sets.
+  const double d = *done.d;
+  float rest[kGroup];
+  for (int i = 0; i < kGroup; ++i) rest[i] = static_cast<float>(x[i] - d * done.q[i]);
+  quantize_group(rest, residual, width, row);
 }

@@ -168,7 +168,9 @@ struct V {
 
   static void quantize32(const float* x, float scale, int8_t* q, int32_t* sums) {
     for (int h = 0; h < 2; ++h) {
-      const __m512i v = _mm512_cvtps_epi32(mul(load(x + 16 * h), set1(scale)));
+      // What is no number becomes -2^31: as a byte -128, so that sums of them stay small too.
+      const __m512i v = _mm512_max_epi32(_mm512_cvtps_epi32(mul(load(x + 16 * h), set1(scale))),
+                                         _mm512_set1_epi32(-128));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16 * h), _mm512_cvtsepi32_epi8(v));
       sums[h] = _mm512_reduce_add_epi32(v);
     }
