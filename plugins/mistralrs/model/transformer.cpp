@@ -60,10 +60,9 @@ void Transformer::attention(size_t layer, const Batch& batch) {
   const Rows attended = workspace_.attended(m, spec.heads * d);        // [m, H * d]
 
   ops_.rms_norm(x, w.attention_norm.floats(), eps, offset, normed);  // [m, h]
-  const LinearOutput qkv[] = {
-      {w.q.get(), w.q_bias.floats(), q},
-      {w.k.get(), w.k_bias.floats(), k},
-      {w.v.get(), w.v_bias.floats(), v, /*accumulate=*/false, /*precise=*/true}};
+  const LinearOutput qkv[] = {{w.q.get(), w.q_bias.floats(), q},
+                              {w.k.get(), w.k_bias.floats(), k},
+                              {w.v.get(), w.v_bias.floats(), v}};
   ops_.linear(normed, qkv);  // [m, H * d], [m, K * d] twice
   if (w.q_norm.data != nullptr)
     ops_.rms_norm(by_head(q, d), w.q_norm.floats(), eps, offset, by_head(q, d));
@@ -119,8 +118,7 @@ Rows Transformer::logits(std::span<const int32_t> rows) {
     std::copy_n(hidden + rows[i] * h, h, picked.data + i * h);  // [m, h]
   ops_.rms_norm(picked, weights_.output_norm.floats(), static_cast<float>(spec_.norm_eps),
                 static_cast<float>(spec_.norm_weight_offset), normed);  // [m, h]
-  const LinearOutput output[] = {{weights_.output.get(), weights_.output_bias.floats(), logits,
-                                  /*accumulate=*/false, /*precise=*/true}};
+  const LinearOutput output[] = {{weights_.output.get(), weights_.output_bias.floats(), logits}};
   ops_.linear(normed, output);  // [m, vocab]
   const float scale = static_cast<float>(spec_.logit_scale),
               cap = static_cast<float>(spec_.logit_softcap);

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "ops/cpu/packed_matrix.h"
@@ -56,13 +55,10 @@ class CpuOps final : public Ops {
 
   void linear(Rows x, std::span<const LinearOutput> outputs) override {
     outputs_.clear();
-    for (const LinearOutput& o : outputs) {
-      if (o.precise && is_quantised(packed_of(o).type())) continue;
-      outputs_.push_back({&packed_of(o), o.y.data, o.y.width, o.bias, o.accumulate});
-    }
-    if (!outputs_.empty()) cpu::matmul(team_, scratch_, x.data, x.width, x.count, outputs_);
     for (const LinearOutput& o : outputs)
-      if (o.precise && is_quantised(packed_of(o).type())) linear_precise(x, o);
+      outputs_.push_back({&static_cast<const CpuMatrix*>(o.weight)->packed, o.y.data, o.y.width,
+                          o.bias, o.accumulate});
+    cpu::matmul(team_, scratch_, x.data, x.width, x.count, outputs_);
   }
 
   void rope_store(const cpu::Rope& rope, const cpu::KvLayer& layer, Rows keys, Rows values,
@@ -88,63 +84,6 @@ class CpuOps final : public Ops {
   }
 
  private:
-  static constexpr int64_t kGroup = 32;  // activations are quantised in groups of this many
-
-  static const cpu::PackedMatrix& packed_of(const LinearOutput& output) {
-    return static_cast<const CpuMatrix*>(output.weight)->packed;
-  }
-
-  static bool is_quantised(modelkit::TensorType type) {
-    return type != modelkit::TensorType::kF32 && type != modelkit::TensorType::kF16 &&
-           type != modelkit::TensorType::kBF16;
-  }
-
-  /// x = q + r, where q is what 8 bits keep of x: both go as rows of one product, which reads the
-  /// weights once, and are added after.
-  void linear_precise(Rows x, const LinearOutput& output) {
-    const int64_t m = x.count, n = x.width, width = output.y.width;
-    twice_x_.resize(std::max(twice_x_.size(), static_cast<size_t>(2 * m * n)));
-    twice_y_.resize(std::max(twice_y_.size(), static_cast<size_t>(2 * m * width)));
-    for_rows(m, n, [&](int64_t row) {
-      std::copy_n(x.data + row * n, n, twice_x_.data() + row * n);
-      quantisation_error(x.data + row * n, n, twice_x_.data() + (m + row) * n);
-    });
-    const cpu::MatmulOutput product[] = {{&packed_of(output), twice_y_.data(), width}};
-    cpu::matmul(team_, scratch_, twice_x_.data(), n, 2 * m, product);
-    for_rows(m, width, [&](int64_t row) {
-      const float *high = twice_y_.data() + row * width, *low = high + m * width;
-      float* y = output.y.data + row * width;
-      for (int64_t i = 0; i < width; ++i) {
-        const float sum = high[i] + low[i] + (output.bias != nullptr ? output.bias[i] : 0.0f);
-        y[i] = output.accumulate ? y[i] + sum : sum;
-      }
-    });
-  }
-
-  /// What the kernels' 8 bits (absolute maximum of each group at 127) lose of x [n].
-  static void quantisation_error(const float* x, int64_t n, float* error) {
-    for (int64_t begin = 0; begin < n; begin += kGroup) {
-      const int64_t end = std::min(n, begin + kGroup);
-      float most = 0;
-      for (int64_t i = begin; i < end; ++i) most = std::max(most, std::abs(x[i]));
-      const float scale = most > 1e-30f ? 127.0f / most : 0.0f, step = most / 127.0f;
-      for (int64_t i = begin; i < end; ++i) error[i] = x[i] - step * std::nearbyint(x[i] * scale);
-    }
-  }
-
-  /// Work on a few small rows costs less than handing it out.
-  template <class Body>
-  void for_rows(int64_t rows, int64_t width, const Body& body) {
-    constexpr int64_t kWorthSharing = 1 << 16;
-    if (rows * width < kWorthSharing) {
-      for (int64_t row = 0; row < rows; ++row) body(row);
-      return;
-    }
-    team_.run([&](int worker) {
-      for (int64_t row = worker; row < rows; row += team_.size()) body(row);
-    });
-  }
-
   std::vector<uint16_t> to_half(const modelkit::Tensor& tensor) {
     const auto info = modelkit::tensor_type_info(tensor.type);
     if (!info || !info->can_dequantize)
@@ -171,7 +110,6 @@ class CpuOps final : public Ops {
   const cpu::Isa isa_;
   cpu::ThreadTeam team_;
   cpu::MatmulScratch scratch_;
-  std::vector<float> twice_x_, twice_y_;    // of linear_precise
   std::vector<cpu::MatmulOutput> outputs_;  // reused: no allocation in a step
 };
 

@@ -41,10 +41,6 @@ struct LinearOutput {
   const float* bias;  ///< [weight->rows()] or null
   Rows y;             ///< width = weight->rows()
   bool accumulate = false;
-  /// Kernels multiply quantised weights with activations of 8 bits. Precise outputs get 16: for
-  /// values and logits, where the error counts most (SmolLM2 Q4_1, mean KL to float32 on six
-  /// prompts: 0.0051 without, 0.0016 with).
-  bool precise = false;
 };
 
 /// Every operation of the forward, once per way to run it. The structs of attention.h are shared by
