@@ -11,7 +11,8 @@ namespace spnl::host {
 namespace {
 
 /// --prompt answers every question; else the person at the terminal does.
-std::optional<std::string> ask_person(const Arguments& args, Terminal& terminal, const std::string& prompt) {
+std::optional<std::string> ask_person(const Arguments& args, Terminal& terminal,
+                                      const std::string& prompt) {
   if (auto answer = args.get("prompt")) return answer;
   return terminal.ask(prompt);
 }

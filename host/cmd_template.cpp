@@ -96,9 +96,11 @@ Command template_command() {
         "a template's file; every member of the input's object is its variable"},
        {"input", 0, "F.json",
         "{\"messages\": [...], \"add_generation_prompt\": true, ...}; - reads standard input"},
-       {"now", 0, "SECONDS", "seconds since 1970 (UTC) that strftime_now() tells (default: a day in 2025)"}},
+       {"now", 0, "SECONDS",
+        "seconds since 1970 (UTC) that strftime_now() tells (default: a day in 2025)"}},
       0,
-      "With --template the date is fixed, so that renderings can be compared: SOURCE_DATE_EPOCH stands for\n"
+      "With --template the date is fixed, so that renderings can be compared: SOURCE_DATE_EPOCH "
+      "stands for\n"
       "--now where that is not given. A model's own template tells the clock's date.\n"
       "With --model the input may hold messages, tools and add_generation_prompt (default true).\n"
       "Exits 1 when the template refuses the chat.",

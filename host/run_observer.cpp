@@ -7,7 +7,8 @@ void RunObserver::on_generate_start(const std::string&, const std::string&, uint
   show_progress();
 }
 
-void RunObserver::on_text(const std::string& node, uint32_t, std::string_view text, size_t new_tokens) {
+void RunObserver::on_text(const std::string& node, uint32_t, std::string_view text,
+                          size_t new_tokens) {
   tokens_ += new_tokens;
   if (node == streaming_node_) {
     streamed_ += text;
