@@ -8,6 +8,7 @@ presets=("$@")
 ((${#presets[@]})) || presets=(asan tsan release)
 
 python3 tools/check_rooms.py
+python3 tools/check_docs.py
 for preset in "${presets[@]}"; do
   case $preset in
     # The thread sanitizer is for what has threads of its own and no libtorch.
