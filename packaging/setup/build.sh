@@ -15,7 +15,11 @@ if [[ ! -e build/$preset/build.ninja ]]; then
 fi
 targets=()
 (($#)) && targets=(--target "$@")
-if ! cmake --build --preset "$preset" "${targets[@]}" -- -n 2>/dev/null | grep -q 'no work to do'; then
+build=(cmake --build --preset "$preset" "${targets[@]}")
+# Looking for new files in globbed folders is a step of each build; only other steps are worth showing.
+if "${build[@]}" -- -n 2>/dev/null | grep '^\[' | grep -qv 'Re-checking globbed'; then
   echo "building build/$preset" >&2
-  cmake --build --preset "$preset" "${targets[@]}" >&2
+  "${build[@]}" >&2
+else
+  log=$("${build[@]}" 2>&1) || { echo "$log" >&2; exit 1; }
 fi
