@@ -15,11 +15,11 @@ if [[ ! -e build/$preset/build.ninja ]]; then
 fi
 targets=()
 (($#)) && targets=(--target "$@")
-build=(cmake --build --preset "$preset" "${targets[@]}")
-# Looking for new files in globbed folders is a step of each build; only other steps are worth showing.
-if "${build[@]}" -- -n 2>/dev/null | grep '^\[' | grep -qv 'Re-checking globbed'; then
-  echo "building build/$preset" >&2
-  "${build[@]}" >&2
+# The first build takes minutes and shows its progress; later ones speak only of what fails.
+verbosity=()
+if [[ -e build/$preset/.ninja_log ]]; then
+  verbosity=(-- --quiet)
 else
-  log=$("${build[@]}" 2>&1) || { echo "$log" >&2; exit 1; }
+  echo "building build/$preset" >&2
 fi
+cmake --build --preset "$preset" "${targets[@]}" "${verbosity[@]}" >&2
