@@ -7,6 +7,7 @@ cd "$(dirname "$0")"
 presets=("$@")
 ((${#presets[@]})) || presets=(asan tsan release)
 
+packaging/setup/packages.sh
 python3 tools/check_rooms.py
 python3 tools/check_docs.py
 for preset in "${presets[@]}"; do

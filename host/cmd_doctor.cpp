@@ -64,7 +64,8 @@ std::vector<Check> check_backends(const Backends& backends) {
     if (backend.problem.empty())
       checks.push_back({name, Verdict::kOk, backend.version + ", " + backend.library.string()});
     else
-      checks.push_back({name, Verdict::kProblem, backend.problem});
+      checks.push_back(
+          {name, backend.hidden ? Verdict::kWarning : Verdict::kProblem, backend.problem});
   }
   if (usable) return checks;
   std::string folders;
@@ -90,11 +91,15 @@ Check check_copies(const std::string& library) {
 }
 
 Check check_cache() {
-  std::filesystem::path folder = hub::cache_folder(environment);
-  std::error_code problem;
-  if (std::filesystem::is_directory(folder, problem))
-    return {"model cache", Verdict::kOk, folder.string()};
-  return {"model cache", Verdict::kWarning, folder.string() + " is not there"};
+  try {
+    std::filesystem::path folder = hub::cache_folder(environment);
+    std::error_code problem;
+    if (std::filesystem::is_directory(folder, problem))
+      return {"model cache", Verdict::kOk, folder.string()};
+    return {"model cache", Verdict::kWarning, folder.string() + " is not there"};
+  } catch (const Error& error) {
+    return {"model cache", Verdict::kWarning, one_line(error)};
+  }
 }
 
 Check check_default_model() {

@@ -12,12 +12,12 @@ namespace {
 
 /// --prompt answers every question; else the person at the terminal does.
 std::optional<std::string> ask_person(const Arguments& args, Terminal& terminal,
-                                      const std::string& prompt) {
+                                      const std::string& prompt, std::stop_token stop) {
   if (auto answer = args.get("prompt")) return answer;
-  return terminal.ask(prompt);
+  return terminal.ask(prompt, stop);
 }
 
-EvaluateOptions evaluate_options(const Arguments& args, Terminal& terminal) {
+EvaluateOptions evaluate_options(const Arguments& args, Terminal& terminal, std::stop_token stop) {
   EvaluateOptions options;
   options.default_model = model_option(args);
   options.defaults = sampling_options(args);
@@ -27,7 +27,9 @@ EvaluateOptions evaluate_options(const Arguments& args, Terminal& terminal) {
   options.defaults.seed
       .reset();  // the run's seed is mixed with each node's place, not given to each as it is
   options.load = load_options(args);
-  options.ask = [&](const std::string& prompt) { return ask_person(args, terminal, prompt); };
+  options.ask = [&args, &terminal, stop](const std::string& prompt) {
+    return ask_person(args, terminal, prompt, stop);
+  };
   return options;
 }
 
@@ -45,7 +47,7 @@ void show_result(const std::string& text, const RunObserver& observer, Terminal&
 int run(Invocation& invocation) {
   const Arguments& args = invocation.args;
   Terminal& terminal = invocation.terminal;
-  EvaluateOptions options = evaluate_options(args, terminal);
+  EvaluateOptions options = evaluate_options(args, terminal, invocation.interrupt.token());
   BackendsOptions found = backends_options(args, terminal);
   auto limit = args.real_number("timeout", 0.001, 1e6);
   Query query = read_query(args, [&](const std::string& text) { terminal.note(text); });

@@ -1,6 +1,7 @@
 #include "input.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,6 +49,11 @@ std::string read_input(const std::string& path, const std::string& option) {
   for (;;) {
     ssize_t n = ::read(file.descriptor(), block, sizeof block);
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) {  // a parent made the pipe non-blocking: wait for more
+      pollfd more{file.descriptor(), POLLIN, 0};
+      ::poll(&more, 1, -1);
+      continue;
+    }
     if (n < 0) input_error(std::strerror(errno), path, option);
     if (n == 0) return out;
     if (out.size() + static_cast<size_t>(n) > kMostInput)

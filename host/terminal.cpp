@@ -1,6 +1,7 @@
 #include "terminal.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -20,6 +21,11 @@ int write_all(int descriptor, std::string_view bytes) {
   while (!bytes.empty()) {
     ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && errno == EAGAIN) {  // a parent made the pipe non-blocking: wait for room
+      pollfd room{descriptor, POLLOUT, 0};
+      ::poll(&room, 1, -1);
+      continue;
+    }
     if (written <= 0) return written < 0 ? errno : EIO;
     bytes.remove_prefix(static_cast<size_t>(written));
   }
@@ -129,15 +135,20 @@ void Terminal::log(LogLevel level, std::string_view component, std::string_view 
   message(kNames[static_cast<size_t>(level)], std::string(component) + ": " + std::string(text));
 }
 
-std::optional<std::string> Terminal::ask(std::string_view question) {
+std::optional<std::string> Terminal::ask(std::string_view question, std::stop_token stop) {
   if (!errors_are_terminal_ || ::isatty(STDIN_FILENO) == 0) return std::nullopt;
   write_errors(std::string(question) + " ");
   std::string answer;
-  for (char c; ::read(STDIN_FILENO, &c, 1) == 1;) {
+  for (;;) {
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    const int ready = ::poll(&input, 1, 100);
+    if (stop.stop_requested()) throw Error(ErrorCode::kInterrupted, "interrupted");
+    if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
+    char c = 0;
+    if (::read(STDIN_FILENO, &c, 1) != 1) return std::nullopt;
     if (c == '\n') return answer;
     answer += c;
   }
-  return std::nullopt;
 }
 
 void Terminal::progress(std::string_view stage, uint64_t done, uint64_t total) {

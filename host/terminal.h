@@ -4,6 +4,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -50,8 +51,8 @@ class Terminal {
                 uint64_t total);  ///< one line, on a terminal only
 
   /// Asks the person a question on standard error and reads one line; nothing without a terminal or
-  /// at the end of the input.
-  std::optional<std::string> ask(std::string_view question);
+  /// at the end of the input. Throws Error(kInterrupted) when `stop` is requested.
+  std::optional<std::string> ask(std::string_view question, std::stop_token stop);
 
   /// How many notes or worse have come through log() so far.
   unsigned logged_notes() const { return logged_notes_; }

@@ -45,7 +45,7 @@ std::vector<BackendInfo> Backends::list(bool verify) const {
   std::vector<BackendInfo> out;
   for (const backends::Manifest& manifest : impl_->runtime->manifests()) {
     BackendInfo info{manifest.id,   manifest.version, manifest.prefixes, manifest.capabilities,
-                     manifest.file, manifest.library, manifest.problem};
+                     manifest.file, manifest.library, manifest.problem,  manifest.hidden};
     if (verify && info.problem.empty()) info.problem = impl_->runtime->verify(manifest);
     out.push_back(std::move(info));
   }

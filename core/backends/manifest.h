@@ -24,6 +24,7 @@ struct Manifest {
   std::string sha256;   ///< of the library, lower case; empty: not stated
   size_t folder = 0;    ///< index in the search path
   std::string problem;  ///< empty: usable as far as the manifest tells; else why not, in one line
+  bool hidden = false;  ///< its only problem: an earlier folder has a backend of the same id
 };
 
 constexpr std::string_view kManifestSuffix = ".spnl.json";

@@ -162,9 +162,11 @@ std::vector<Manifest> find_manifests(const std::vector<SearchFolder>& folders) {
       manifest.folder = i;
       for (const Manifest& earlier : out)
         if (manifest.problem.empty() && !manifest.id.empty() && earlier.id == manifest.id &&
-            earlier.folder < i)
+            earlier.folder < i) {
+          manifest.hidden = true;
           manifest.problem = "hidden by the backend of the same id in " +
                              printable(folders[earlier.folder].path.string());
+        }
       out.push_back(std::move(manifest));
     }
   }

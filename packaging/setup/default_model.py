@@ -17,9 +17,9 @@ REPOSITORY = "models--HuggingFaceTB--SmolLM2-135M-Instruct-GGUF"
 
 def cache_folder():
     if os.environ.get("HF_HUB_CACHE"):
-        return pathlib.Path(os.environ["HF_HUB_CACHE"])
+        return pathlib.Path(os.environ["HF_HUB_CACHE"]).expanduser()
     home = os.environ.get("HF_HOME") or pathlib.Path.home() / ".cache/huggingface"
-    return pathlib.Path(home) / "hub"
+    return pathlib.Path(home).expanduser() / "hub"
 
 
 def complete(repository):

@@ -11,9 +11,11 @@ fi
 version=2.11.0
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/spnl
 folder=$cache/libtorch-$version
+mkdir -p "$cache"
+exec 9>"$cache/libtorch.lock"
+flock 9  # two first builds at once must not fill one folder
 if [[ ! -e $folder/complete ]]; then
   echo "installing libtorch $version into $folder (0.6 GB to download, once)" >&2
-  mkdir -p "$cache"
   rm -rf "$folder"
   python3 -m venv "$folder" >&2
   "$folder/bin/python" -m pip install --quiet --no-deps --no-cache-dir --disable-pip-version-check \

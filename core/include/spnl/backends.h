@@ -27,6 +27,7 @@ struct BackendInfo {
   std::vector<std::string> prefixes, capabilities;
   std::filesystem::path manifest, library;
   std::string problem;  ///< empty: usable as far as its manifest tells; else why not, in one line
+  bool hidden = false;  ///< nothing is wrong with it, but an earlier folder has one of the same id
 };
 
 struct LoadOptions {
