@@ -50,7 +50,11 @@ void read_sampling(const spnl_sampling& from, Request& to) {
   if (set(SPNL_SET_STOPS)) {
     if (from.n_stops > 0 && from.stops == nullptr)
       throw abi::Failure(SPNL_INVALID, "sampling.stops is null");
-    for (uint32_t i = 0; i < from.n_stops; ++i) to.stops.emplace_back(abi::view(from.stops[i]));
+    for (uint32_t i = 0; i < from.n_stops; ++i) {
+      if (from.stops[i].len > 0 && from.stops[i].data == nullptr)
+        throw abi::Failure(SPNL_INVALID, "sampling.stops: a length but no text");
+      to.stops.emplace_back(abi::view(from.stops[i]));
+    }
   }
   to.samples = std::max(from.samples, 1u);
   if (to.samples > kMaxSamples)

@@ -223,10 +223,16 @@ void Engine::deliver() {
 void Engine::fail_planned(const std::string& error) {
   std::erase_if(events_,
                 [](const Event& event) { return !event.finished && !event.sequence->finish; });
-  for (const Chunk& chunk : plan_) {
-    if (chunk.sequence->finish) continue;
-    chunk.sequence->error = error;
-    finish_sequence(*chunk.sequence, Finish::kError, events_);
+  // All samples of a request fail together: some may wait for one that failed.
+  for (const auto& sequence : sequences_) {
+    const bool planned = std::any_of(plan_.begin(), plan_.end(), [&](const Chunk& chunk) {
+      return chunk.sequence->request == sequence->request;
+    });
+    if (sequence->finish || !planned) continue;
+    sequence->error = error;
+    sequence->follows = false;
+    sequence->followers.clear();
+    finish_sequence(*sequence, Finish::kError, events_);
   }
 }
 

@@ -125,13 +125,25 @@ int physical_cores() {
   return std::max(1, static_cast<int>(cores.size()));
 }
 
+namespace {
+
+/// What a container may still take (cgroup v2); no limit where there is none.
+uint64_t container_memory() {
+  uint64_t limit = 0, used = 0;
+  if (!(std::ifstream("/sys/fs/cgroup/memory.max") >> limit)) return UINT64_MAX;  // "max"
+  if (!(std::ifstream("/sys/fs/cgroup/memory.current") >> used)) return UINT64_MAX;
+  return limit > used ? limit - used : 0;
+}
+
+}  // namespace
+
 uint64_t available_memory() {
   std::ifstream file("/proc/meminfo");
   std::string name, unit;
   uint64_t kib = 0;
   while (file >> name >> kib) {
     std::getline(file, unit);
-    if (name == "MemAvailable:") return kib << 10;
+    if (name == "MemAvailable:") return std::min(kib << 10, container_memory());
   }
   return 0;
 }
