@@ -22,4 +22,4 @@ if [[ -e build/$preset/.ninja_log ]]; then
 else
   echo "building build/$preset" >&2
 fi
-cmake --build --preset "$preset" "${targets[@]}" "${verbosity[@]}" >&2
+cmake --build --preset "$preset" "${targets[@]}" "${verbosity[@]}" | { grep -v '^ninja: no work to do' || true; } >&2
