@@ -292,24 +292,4 @@ void Session::count() {
   counted_bytes_ = bytes;
 }
 
-spnl_status status_of(const std::exception& error) noexcept {
-  const auto* known = dynamic_cast<const modelkit::Error*>(&error);
-  if (known == nullptr) return SPNL_INTERNAL;
-  switch (known->code()) {
-    case modelkit::ErrorCode::kInvalid:
-      return SPNL_INVALID;
-    case modelkit::ErrorCode::kNotFound:
-      return SPNL_NOT_FOUND;
-    case modelkit::ErrorCode::kUnsupported:
-      return SPNL_UNSUPPORTED;
-    case modelkit::ErrorCode::kIo:
-      return SPNL_IO;
-    case modelkit::ErrorCode::kCorrupt:
-      return SPNL_CORRUPT;
-    case modelkit::ErrorCode::kNoMemory:
-      return SPNL_NO_MEMORY;
-  }
-  return SPNL_INTERNAL;
-}
-
 }  // namespace spnl::cpu_ref

@@ -11,6 +11,7 @@
 #include "request.h"
 #include "spnl/backend.h"
 #include "spnl/modelkit/sampler.h"
+#include "spnl/modelkit/status.h"
 #include "spnl/modelkit/stop_strings.h"
 #include "spnl/modelkit/utf8_stream.h"
 
@@ -63,7 +64,6 @@ class Session {
   std::set<uint64_t> cancelled_;
 };
 
-/// How failures of modelkit look on the ABI.
-spnl_status status_of(const std::exception& error) noexcept;
+using modelkit::status_of;
 
 }  // namespace spnl::cpu_ref

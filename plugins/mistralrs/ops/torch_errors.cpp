@@ -6,35 +6,14 @@
 #include "ops/torch_pch.h"
 #include "spnl/backend.hpp"
 #include "spnl/modelkit/error.h"
+#include "spnl/modelkit/status.h"
 
 namespace spnl::mistralrs {
-namespace {
-
-spnl_status status_of(modelkit::ErrorCode code) {
-  switch (code) {
-    case modelkit::ErrorCode::kInvalid:
-      return SPNL_INVALID;
-    case modelkit::ErrorCode::kNotFound:
-      return SPNL_NOT_FOUND;
-    case modelkit::ErrorCode::kUnsupported:
-      return SPNL_UNSUPPORTED;
-    case modelkit::ErrorCode::kIo:
-      return SPNL_IO;
-    case modelkit::ErrorCode::kCorrupt:
-      return SPNL_CORRUPT;
-    case modelkit::ErrorCode::kNoMemory:
-      return SPNL_NO_MEMORY;
-  }
-  return SPNL_INTERNAL;
-}
-
-}  // namespace
-
 void rethrow_as_failure() {
   try {
     throw;
   } catch (const modelkit::Error& e) {
-    throw abi::Failure(status_of(e.code()), e.what());
+    throw abi::Failure(modelkit::status_of(e), e.what());
   } catch (const c10::Error& e) {
     const std::string_view text = e.what_without_backtrace();
     const bool memory = dynamic_cast<const c10::OutOfMemoryError*>(&e) != nullptr ||
