@@ -74,13 +74,6 @@ float activate(Activation activation, float x) {
   return 0.5f * x * (1 + std::tanh(kSqrt2OverPi * (x + 0.044715f * x * x * x)));
 }
 
-/// Norms of q or k: over each head, or over all of them, as the weight's length says.
-void norm_heads(std::vector<float>& rows, const Matrix& weight, const modelkit::ModelSpec& spec) {
-  if (!weight) return;
-  for (uint64_t at = 0; at < rows.size(); at += weight.columns)
-    rms_norm(&rows[at], weight, spec.norm_weight_offset, spec.norm_eps, &rows[at]);
-}
-
 void rotate_heads(std::vector<float>& rows, const RopeSpec& rope, uint64_t position, uint64_t heads,
                   uint64_t head_dim) {
   for (uint64_t head = 0; head < rows.size() / head_dim; ++head)
@@ -97,24 +90,20 @@ uint64_t KvCache::bytes() const {
 
 Transformer::Transformer(const modelkit::ModelSpec& spec, const Weights& weights, ThreadPool& pool)
     : spec_(spec), pool_(pool) {
+  const auto linear = [&](const modelkit::Linear& l) {
+    return Linear{weights.find(l.weight), weights.find(l.bias)};
+  };
+  const auto norm = [&](const modelkit::Norm& n) {
+    return Norm{weights.find(n.weight), n.eps, n.weight_offset};
+  };
   embedding_ = weights.find(spec.embedding);
-  output_norm_ = weights.find(spec.output_norm);
-  output_ = weights.find(spec.output);
-  output_bias_ = weights.find(spec.output_bias);
+  output_norm_ = norm(spec.output_norm);
+  output_ = linear(spec.output);
   for (const LayerSpec& layer : spec.layers) {
-    const auto find = [&](const std::string& name) { return weights.find(name); };
-    layers_.push_back({find(layer.attention_norm), find(layer.q), find(layer.q_bias), find(layer.k),
-                       find(layer.k_bias), find(layer.v), find(layer.v_bias), find(layer.o),
-                       find(layer.o_bias), find(layer.q_norm), find(layer.k_norm),
-                       find(layer.ffn_norm), find(layer.gate), find(layer.gate_bias),
-                       find(layer.up), find(layer.up_bias), find(layer.down),
-                       find(layer.down_bias)});
-    const Layer& added = layers_.back();
-    if (!added.attention_norm || !added.q || !added.k || !added.v || !added.o || !added.ffn_norm ||
-        !added.up || !added.down)
-      throw modelkit::Error(
-          modelkit::ErrorCode::kUnsupported,
-          "cpu_ref: a layer of '" + spec.architecture + "' has parts that it does not know");
+    const modelkit::AttentionSpec& a = layer.attention;
+    layers_.push_back({norm(layer.pre_attention), norm(layer.pre_ffn), norm(a.q_norm),
+                       norm(a.k_norm), linear(a.q), linear(a.k), linear(a.v), linear(a.o),
+                       linear(layer.mlp.gate), linear(layer.mlp.up), linear(layer.mlp.down)});
   }
 }
 
@@ -133,12 +122,13 @@ std::vector<float> Transformer::forward(std::span<const int32_t> ids, KvCache& c
       const LayerSpec& spec = spec_.layers[i];
       const Layer& layer = layers_[i];
       add_scaled(
-          x, attention(spec, layer, normalise(x, layer.attention_norm), position, cache.layers[i]));
-      add_scaled(x, feed_forward(spec, layer, normalise(x, layer.ffn_norm)));
+          x, attention(spec, layer, normalise(x, layer.pre_attention), position, cache.layers[i]));
+      add_scaled(x, feed_forward(spec, layer, normalise(x, layer.pre_ffn)));
     }
   } catch (...) {
     for (size_t i = 0; i < layers_.size(); ++i) {
-      const uint64_t width = uint64_t{spec_.layers[i].kv_heads} * spec_.layers[i].head_dim;
+      const uint64_t width =
+          uint64_t{spec_.layers[i].attention.kv_heads} * spec_.layers[i].attention.head_dim;
       cache.layers[i].keys.resize(position * width);
       cache.layers[i].values.resize(position * width);
     }
@@ -151,21 +141,22 @@ std::vector<float> Transformer::forward(std::span<const int32_t> ids, KvCache& c
 void Transformer::logits(std::span<const float> hidden, std::span<float> out) const {
   pool_.run(spec_.vocab_size, 64, [&](uint64_t begin, uint64_t end) {
     for (uint64_t token = begin; token < end; ++token) {
-      float logit = dot(output_.row(token), hidden.data(), spec_.hidden_size);
-      if (output_bias_) logit += output_bias_.data[token];
+      float logit = dot(output_.weight.row(token), hidden.data(), spec_.hidden_size);
+      if (output_.bias) logit += output_.bias.data[token];
       out[token] = softcap(spec_.logit_softcap, logit * static_cast<float>(spec_.logit_scale));
     }
   });
 }
 
-Transformer::Rows Transformer::attention(const LayerSpec& spec, const Layer& layer, const Rows& x,
-                                         uint64_t position, KvCache::Layer& cache) const {
+Transformer::Rows Transformer::attention(const LayerSpec& layer_spec, const Layer& layer,
+                                         const Rows& x, uint64_t position,
+                                         KvCache::Layer& cache) const {
+  const modelkit::AttentionSpec& spec = layer_spec.attention;
   const uint64_t d = spec.head_dim, kv_width = spec.kv_heads * d;
-  Rows q = linear(layer.q, layer.q_bias, x);
-  Rows k = linear(layer.k, layer.k_bias, x);
-  const Rows v = linear(layer.v, layer.v_bias, x);
-  norm_heads(q, layer.q_norm, spec_);
-  norm_heads(k, layer.k_norm, spec_);
+  Rows q = linear(layer.q, x), k = linear(layer.k, x);
+  const Rows v = linear(layer.v, x);
+  if (layer.q_norm.weight) q = normalise(q, layer.q_norm);
+  if (layer.k_norm.weight) k = normalise(k, layer.k_norm);
   rotate_heads(q, spec_.ropes[spec.rope], position, spec.heads, d);
   rotate_heads(k, spec_.ropes[spec.rope], position, spec.kv_heads, d);
   cache.keys.insert(cache.keys.end(), k.begin(), k.end());
@@ -173,51 +164,50 @@ Transformer::Rows Transformer::attention(const LayerSpec& spec, const Layer& lay
 
   Rows mixed(q.size());
   const uint64_t turns = q.size() / d;  // one per token and query head
-  pool_.run(turns, std::max<uint64_t>(1, 32768 / ((position + 1) * d)),
-            [&](uint64_t begin, uint64_t end) {
-              for (uint64_t i = begin; i < end; ++i) {
-                const uint64_t now = position + i / spec.heads, head = i % spec.heads;
-                const uint64_t first =
-                    spec.window != 0 && now + 1 > spec.window ? now + 1 - spec.window : 0;
-                const uint64_t kv =
-                    head / (spec.heads / spec.kv_heads) * d;  // query heads share key-value heads
-                std::vector<float> scores(now + 1 - first);
-                for (uint64_t past = first; past <= now; ++past) {
-                  const float score = dot(&q[i * d], &cache.keys[past * kv_width + kv], d);
-                  scores[past - first] = softcap(spec.attention_softcap,
-                                                 score * static_cast<float>(spec.attention_scale));
-                }
-                softmax(scores);
-                for (uint64_t past = first; past <= now; ++past)
-                  for (uint64_t j = 0; j < d; ++j)
-                    mixed[i * d + j] +=
-                        scores[past - first] * cache.values[past * kv_width + kv + j];
-              }
-            });
-  return linear(layer.o, layer.o_bias, mixed);
+  pool_.run(
+      turns, std::max<uint64_t>(1, 32768 / ((position + 1) * d)),
+      [&](uint64_t begin, uint64_t end) {
+        for (uint64_t i = begin; i < end; ++i) {
+          const uint64_t now = position + i / spec.heads, head = i % spec.heads;
+          const uint64_t first =
+              spec.window != 0 && now + 1 > spec.window ? now + 1 - spec.window : 0;
+          const uint64_t kv =
+              head / (spec.heads / spec.kv_heads) * d;  // query heads share key-value heads
+          std::vector<float> scores(now + 1 - first);
+          for (uint64_t past = first; past <= now; ++past) {
+            const float score = dot(&q[i * d], &cache.keys[past * kv_width + kv], d);
+            scores[past - first] = softcap(spec.softcap, score * static_cast<float>(spec.scale));
+          }
+          softmax(scores);
+          for (uint64_t past = first; past <= now; ++past)
+            for (uint64_t j = 0; j < d; ++j)
+              mixed[i * d + j] += scores[past - first] * cache.values[past * kv_width + kv + j];
+        }
+      });
+  return linear(layer.o, mixed);
 }
 
 Transformer::Rows Transformer::feed_forward(const LayerSpec& spec, const Layer& layer,
                                             const Rows& x) const {
-  Rows inner = linear(layer.up, layer.up_bias, x);
-  if (layer.gate) {
-    const Rows gate = linear(layer.gate, layer.gate_bias, x);
-    for (size_t i = 0; i < inner.size(); ++i) inner[i] *= activate(spec.activation, gate[i]);
+  Rows inner = linear(layer.up, x);
+  if (layer.gate.weight) {
+    const Rows gate = linear(layer.gate, x);
+    for (size_t i = 0; i < inner.size(); ++i) inner[i] *= activate(spec.mlp.activation, gate[i]);
   } else {
-    for (float& value : inner) value = activate(spec.activation, value);
+    for (float& value : inner) value = activate(spec.mlp.activation, value);
   }
-  return linear(layer.down, layer.down_bias, inner);
+  return linear(layer.down, inner);
 }
 
-Transformer::Rows Transformer::normalise(const Rows& x, const Matrix& weight) const {
+Transformer::Rows Transformer::normalise(const Rows& x, const Norm& norm) const {
   Rows out(x.size());
-  for (uint64_t at = 0; at < x.size(); at += weight.columns)
-    rms_norm(&x[at], weight, spec_.norm_weight_offset, spec_.norm_eps, &out[at]);
+  for (uint64_t at = 0; at < x.size(); at += norm.weight.columns)
+    rms_norm(&x[at], norm.weight, norm.offset, norm.eps, &out[at]);
   return out;
 }
 
-Transformer::Rows Transformer::linear(const Matrix& weight, const Matrix& bias,
-                                      const Rows& x) const {
+Transformer::Rows Transformer::linear(const Linear& linear, const Rows& x) const {
+  const Matrix& weight = linear.weight;
   const uint64_t tokens = x.size() / weight.columns;
   Rows out(tokens * weight.rows);
   pool_.run(weight.rows, std::max<uint64_t>(1, 32768 / (weight.columns * tokens)),
@@ -226,7 +216,7 @@ Transformer::Rows Transformer::linear(const Matrix& weight, const Matrix& bias,
                 for (uint64_t t = 0; t < tokens; ++t)
                   out[t * weight.rows + row] =
                       dot(weight.row(row), &x[t * weight.columns], weight.columns) +
-                      (bias ? bias.data[row] : 0);
+                      (linear.bias ? linear.bias.data[row] : 0);
             });
   return out;
 }

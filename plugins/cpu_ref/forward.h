@@ -39,22 +39,31 @@ class Transformer {
   void logits(std::span<const float> hidden, std::span<float> out) const;
 
  private:
+  struct Linear {
+    Matrix weight, bias;
+  };
+  struct Norm {
+    Matrix weight;
+    double eps, offset;
+  };
   struct Layer {
-    Matrix attention_norm, q, q_bias, k, k_bias, v, v_bias, o, o_bias, q_norm, k_norm;
-    Matrix ffn_norm, gate, gate_bias, up, up_bias, down, down_bias;
+    Norm pre_attention, pre_ffn, q_norm, k_norm;
+    Linear q, k, v, o, gate, up, down;
   };
   using Rows = std::vector<float>;  // [token][width]
 
   Rows attention(const modelkit::LayerSpec& spec, const Layer& layer, const Rows& x,
                  uint64_t position, KvCache::Layer& cache) const;
   Rows feed_forward(const modelkit::LayerSpec& spec, const Layer& layer, const Rows& x) const;
-  Rows normalise(const Rows& x, const Matrix& weight) const;
-  Rows linear(const Matrix& weight, const Matrix& bias, const Rows& x) const;
+  Rows normalise(const Rows& x, const Norm& norm) const;
+  Rows linear(const Linear& linear, const Rows& x) const;
   void add_scaled(Rows& x, const Rows& change) const;
 
   const modelkit::ModelSpec& spec_;
   ThreadPool& pool_;
-  Matrix embedding_, output_norm_, output_, output_bias_;
+  Matrix embedding_;
+  Norm output_norm_;
+  Linear output_;
   std::vector<Layer> layers_;
 };
 

@@ -52,8 +52,8 @@ Model::Model(const ModelSettings& settings)
   const uint64_t free = free_memory();
   const uint64_t limit = settings.memory_limit == 0 ? free : std::min(settings.memory_limit, free);
   pool_ = std::make_unique<ThreadPool>(settings.threads);
-  weights_ = std::make_unique<Weights>(bundle_.spec, *bundle_.tensors, limit, settings.allocator,
-                                       *pool_, settings.progress);
+  weights_ = std::make_unique<Weights>(bundle_.spec, limit, settings.allocator, *pool_,
+                                       settings.progress);
   transformer_ = std::make_unique<Transformer>(bundle_.spec, *weights_, *pool_);
 }
 

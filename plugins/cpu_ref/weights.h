@@ -3,11 +3,9 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "spnl/modelkit/model_spec.h"
-#include "spnl/modelkit/tensor_source.h"
 #include "thread_pool.h"
 
 namespace spnl::cpu_ref {
@@ -28,9 +26,9 @@ struct Allocator {
   std::function<void(void*)> release;
 };
 
-/// All tensors that a spec names, in float32. F32 tensors are used where they lie in the mapped
-/// file, which must therefore outlive the object; the others are decoded into memory of
-/// `allocator`. Const after construction.
+/// All weights of a spec, in float32. F32 ones are used where they lie in the mapped file, which
+/// must therefore outlive the object; the others are decoded into memory of `allocator`. Const
+/// after construction.
 class Weights {
  public:
   /// Called between pieces of work with bytes done and in all; may throw to stop.
@@ -38,20 +36,20 @@ class Weights {
 
   /// `limit`: most bytes that decoding may take. Throws modelkit::Error(kNoMemory) with the
   /// numbers, before it allocates anything.
-  Weights(const modelkit::ModelSpec& spec, const modelkit::TensorSource& source, uint64_t limit,
-          Allocator allocator, ThreadPool& pool, const Progress& progress);
+  Weights(const modelkit::ModelSpec& spec, uint64_t limit, Allocator allocator, ThreadPool& pool,
+          const Progress& progress);
   ~Weights();
   Weights(const Weights&) = delete;
   Weights& operator=(const Weights&) = delete;
 
-  Matrix find(const std::string& name) const;  ///< empty for an empty name
-  uint64_t bytes() const { return bytes_; }    ///< decoded plus used in place
+  Matrix find(const modelkit::Weight& weight) const;  ///< empty for none
+  uint64_t bytes() const { return bytes_; }           ///< decoded plus used in place
 
  private:
   void release_all();
 
   Allocator allocator_;
-  std::map<std::string, Matrix> matrices_;
+  std::map<modelkit::Weight::Place, Matrix> matrices_;
   std::vector<void*> blocks_;
   uint64_t bytes_ = 0;
 };

@@ -28,7 +28,7 @@ struct Loaded {
       : file(mk::GgufFile::open(path)),
         spec(mk::model_spec_from_gguf(*file)),
         pool(threads),
-        weights(spec, *file, limit,
+        weights(spec, limit,
                 {[](uint64_t bytes) { return std::malloc(bytes); }, [](void* p) { std::free(p); }},
                 pool, [](uint64_t, uint64_t) {}),
         transformer(spec, weights, pool) {}
@@ -138,7 +138,7 @@ BOOST_AUTO_TEST_CASE(too_little_memory_is_said_with_numbers_before_allocating) {
 
 BOOST_AUTO_TEST_CASE(a_window_hides_what_is_older) {
   Loaded loaded(kSmall);
-  for (mk::LayerSpec& layer : loaded.spec.layers) layer.window = 4;
+  for (mk::LayerSpec& layer : loaded.spec.layers) layer.attention.window = 4;
   // With two layers of window 4, the last token depends on at most the 7 before it... and itself.
   std::vector<int32_t> a(20, 5), b(20, 5);
   b[0] = b[5] = b[12] = 9;

@@ -51,13 +51,13 @@ BOOST_AUTO_TEST_CASE(reads_a_llama) {
   BOOST_TEST(spec.hidden_size == 8u);
   BOOST_TEST(spec.vocab_size == kTinyVocabulary);
   BOOST_TEST(spec.context == 64u);
-  BOOST_TEST(spec.output == spec.embedding);  // tied
+  BOOST_TEST((spec.output.weight.place() == spec.embedding.place()));  // tied
   BOOST_TEST_REQUIRE(spec.layers.size() == 1u);
   const LayerSpec& layer = spec.layers[0];
-  BOOST_TEST(layer.head_dim == 4u);
-  BOOST_TEST(layer.attention_scale == 0.5);
-  BOOST_TEST(layer.q == "blk.0.attn_q.weight");
-  BOOST_TEST(layer.q_bias == "");
+  BOOST_TEST(layer.attention.head_dim == 4u);
+  BOOST_TEST(layer.attention.scale == 0.5);
+  BOOST_TEST(layer.attention.q.weight.name() == "blk.0.attn_q.weight");
+  BOOST_TEST(!layer.attention.q.bias);
   BOOST_TEST_REQUIRE(spec.ropes.size() == 1u);
   BOOST_TEST((spec.ropes[0].pairs == RopePairs::kInterleaved));
   BOOST_TEST(spec.ropes[0].inv_freq[0] == 1.0);
@@ -72,9 +72,9 @@ BOOST_AUTO_TEST_CASE(optional_parts) {
   gguf.tensor("rope_freqs.weight", {2}, 0, GgufBuilder::raw(1.0f) + GgufBuilder::raw(8.0f));
   gguf.string("llama.rope.scaling.type", "linear").f32("llama.rope.scaling.factor", 2);
   const ModelSpec spec = read_spec(gguf);
-  BOOST_TEST(spec.output == "output.weight");
-  BOOST_TEST(spec.layers[0].q_bias == "blk.0.attn_q.bias");
-  BOOST_TEST(spec.layers[0].down_bias == "blk.0.ffn_down.bias");
+  BOOST_TEST(spec.output.weight.name() == "output.weight");
+  BOOST_TEST(spec.layers[0].attention.q.bias.name() == "blk.0.attn_q.bias");
+  BOOST_TEST(spec.layers[0].mlp.down.bias.name() == "blk.0.ffn_down.bias");
   BOOST_TEST(spec.ropes[0].inv_freq[0] == 0.5);
   BOOST_TEST(std::abs(spec.ropes[0].inv_freq[1] - 0.01 / 16) < 1e-12);
 }

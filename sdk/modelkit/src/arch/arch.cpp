@@ -88,8 +88,7 @@ std::string ArchReader::text(std::string_view key) const {
   return std::string(file_.get_string(full_key(key)).value_or(""));
 }
 
-std::string ArchReader::tensor(const std::string& name,
-                               std::initializer_list<uint64_t> dims) const {
+Weight ArchReader::tensor(const std::string& name, std::initializer_list<uint64_t> dims) const {
   const Tensor* found = file_.find(name);
   if (found == nullptr) corrupt("tensor '" + name + "' is missing");
   if (!has_shape(*found, dims))
@@ -100,12 +99,12 @@ std::string ArchReader::tensor(const std::string& name,
     unsupported("tensor '" + name + "' has the type " + std::string(info ? info->name : "?") +
                 " (id " + std::to_string(static_cast<uint32_t>(found->type)) +
                 "), which is not supported");
-  return name;
+  return Weight(*found);
 }
 
-std::string ArchReader::optional_tensor(const std::string& name,
-                                        std::initializer_list<uint64_t> dims) const {
-  return file_.find(name) == nullptr ? std::string() : tensor(name, dims);
+Weight ArchReader::optional_tensor(const std::string& name,
+                                   std::initializer_list<uint64_t> dims) const {
+  return file_.find(name) == nullptr ? Weight() : tensor(name, dims);
 }
 
 }  // namespace spnl::modelkit

@@ -28,10 +28,10 @@ class ArchReader {
   double positive(std::string_view key, double absent) const;  ///< finite and above 0
   std::string text(std::string_view key) const;                ///< empty when absent
 
-  /// The name again, when the tensor is there with exactly these dimensions (innermost first).
-  std::string tensor(const std::string& name, std::initializer_list<uint64_t> dims) const;
-  std::string optional_tensor(const std::string& name,
-                              std::initializer_list<uint64_t> dims) const;  ///< or empty
+  /// The tensor, when it is there with exactly these dimensions (innermost first).
+  Weight tensor(const std::string& name, std::initializer_list<uint64_t> dims) const;
+  Weight optional_tensor(const std::string& name,
+                         std::initializer_list<uint64_t> dims) const;  ///< or none
 
   [[noreturn]] void corrupt(const std::string& why) const;
   [[noreturn]] void unsupported(const std::string& why) const;

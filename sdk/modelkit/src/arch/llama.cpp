@@ -6,32 +6,38 @@
 namespace spnl::modelkit {
 namespace {
 
+Linear read_linear(const ArchReader& reader, const std::string& stem, uint64_t in, uint64_t out) {
+  return {reader.tensor(stem + ".weight", {in, out}),
+          reader.optional_tensor(stem + ".bias", {out})};
+}
+
+Norm read_norm(const ArchReader& reader, const std::string& name, uint64_t size) {
+  Norm norm;
+  norm.weight = reader.tensor(name, {size});
+  norm.eps = reader.positive("attention.layer_norm_rms_epsilon", 1e-5);
+  return norm;
+}
+
 void read_attention(const ArchReader& reader, const std::string& block, uint64_t hidden,
                     LayerSpec& layer) {
-  const uint64_t q_rows = uint64_t{layer.heads} * layer.head_dim,
-                 kv_rows = uint64_t{layer.kv_heads} * layer.head_dim;
+  AttentionSpec& attention = layer.attention;
+  const uint64_t q_rows = uint64_t{attention.heads} * attention.head_dim,
+                 kv_rows = uint64_t{attention.kv_heads} * attention.head_dim;
   if (reader.file().find(block + "attn_qkv.weight") != nullptr)
     reader.unsupported("tensor '" + block + "attn_qkv.weight': fused q, k and v are not supported");
-  layer.attention_norm = reader.tensor(block + "attn_norm.weight", {hidden});
-  layer.q = reader.tensor(block + "attn_q.weight", {hidden, q_rows});
-  layer.k = reader.tensor(block + "attn_k.weight", {hidden, kv_rows});
-  layer.v = reader.tensor(block + "attn_v.weight", {hidden, kv_rows});
-  layer.o = reader.tensor(block + "attn_output.weight", {q_rows, hidden});
-  layer.q_bias = reader.optional_tensor(block + "attn_q.bias", {q_rows});
-  layer.k_bias = reader.optional_tensor(block + "attn_k.bias", {kv_rows});
-  layer.v_bias = reader.optional_tensor(block + "attn_v.bias", {kv_rows});
-  layer.o_bias = reader.optional_tensor(block + "attn_output.bias", {hidden});
+  layer.pre_attention = read_norm(reader, block + "attn_norm.weight", hidden);
+  attention.q = read_linear(reader, block + "attn_q", hidden, q_rows);
+  attention.k = read_linear(reader, block + "attn_k", hidden, kv_rows);
+  attention.v = read_linear(reader, block + "attn_v", hidden, kv_rows);
+  attention.o = read_linear(reader, block + "attn_output", q_rows, hidden);
 }
 
 void read_mlp(const ArchReader& reader, const std::string& block, uint64_t hidden,
               LayerSpec& layer) {
-  layer.ffn_norm = reader.tensor(block + "ffn_norm.weight", {hidden});
-  layer.gate = reader.tensor(block + "ffn_gate.weight", {hidden, layer.ffn_size});
-  layer.up = reader.tensor(block + "ffn_up.weight", {hidden, layer.ffn_size});
-  layer.down = reader.tensor(block + "ffn_down.weight", {layer.ffn_size, hidden});
-  layer.gate_bias = reader.optional_tensor(block + "ffn_gate.bias", {layer.ffn_size});
-  layer.up_bias = reader.optional_tensor(block + "ffn_up.bias", {layer.ffn_size});
-  layer.down_bias = reader.optional_tensor(block + "ffn_down.bias", {hidden});
+  layer.pre_ffn = read_norm(reader, block + "ffn_norm.weight", hidden);
+  layer.mlp.gate = read_linear(reader, block + "ffn_gate", hidden, layer.mlp.size);
+  layer.mlp.up = read_linear(reader, block + "ffn_up", hidden, layer.mlp.size);
+  layer.mlp.down = read_linear(reader, block + "ffn_down", layer.mlp.size, hidden);
 }
 
 uint32_t read_head_dim(const ArchReader& reader, uint32_t hidden, uint32_t heads) {
@@ -57,7 +63,6 @@ ModelSpec llama_spec(const ArchReader& reader) {
   spec.name = std::string(reader.file().get_string("general.name").value_or(""));
   spec.hidden_size = reader.uint("embedding_length");
   spec.context = reader.uint("context_length");
-  spec.norm_eps = reader.positive("attention.layer_norm_rms_epsilon", 1e-5);
 
   const Tensor* embedding = reader.file().find("token_embd.weight");
   if (embedding == nullptr) reader.corrupt("tensor 'token_embd.weight' is missing");
@@ -65,10 +70,10 @@ ModelSpec llama_spec(const ArchReader& reader) {
     reader.corrupt("tensor 'token_embd.weight' has absurdly many rows");
   spec.vocab_size = static_cast<uint32_t>(embedding->dims[1]);
   spec.embedding = reader.tensor("token_embd.weight", {spec.hidden_size, spec.vocab_size});
-  spec.output_norm = reader.tensor("output_norm.weight", {spec.hidden_size});
-  spec.output = reader.optional_tensor("output.weight", {spec.hidden_size, spec.vocab_size});
-  if (spec.output.empty()) spec.output = spec.embedding;  // tied
-  spec.output_bias = reader.optional_tensor("output.bias", {spec.vocab_size});
+  spec.output_norm = read_norm(reader, "output_norm.weight", spec.hidden_size);
+  spec.output.weight = reader.optional_tensor("output.weight", {spec.hidden_size, spec.vocab_size});
+  if (!spec.output.weight) spec.output.weight = spec.embedding;  // tied
+  spec.output.bias = reader.optional_tensor("output.bias", {spec.vocab_size});
 
   const uint32_t layers = reader.uint("block_count");
   if (layers > reader.file().tensors().size())
@@ -81,15 +86,16 @@ ModelSpec llama_spec(const ArchReader& reader) {
 
   for (uint32_t i = 0; i < layers; ++i) {
     LayerSpec layer;
-    layer.heads = heads[i];
-    layer.kv_heads = kv_heads[i];
-    layer.head_dim = head_dim;
-    layer.ffn_size = ffn_sizes[i];
-    if (layer.heads % layer.kv_heads != 0)
-      reader.corrupt("layer " + std::to_string(i) + " has " + std::to_string(layer.heads) +
-                     " heads, not a multiple of its " + std::to_string(layer.kv_heads) +
+    AttentionSpec& attention = layer.attention;
+    attention.heads = heads[i];
+    attention.kv_heads = kv_heads[i];
+    attention.head_dim = attention.value_dim = head_dim;
+    layer.mlp.size = ffn_sizes[i];
+    if (attention.heads % attention.kv_heads != 0)
+      reader.corrupt("layer " + std::to_string(i) + " has " + std::to_string(attention.heads) +
+                     " heads, not a multiple of its " + std::to_string(attention.kv_heads) +
                      " key-value heads");
-    layer.attention_scale =
+    attention.scale =
         reader.positive("attention.scale", 1 / std::sqrt(static_cast<double>(head_dim)));
     const std::string block = "blk." + std::to_string(i) + ".";
     read_attention(reader, block, spec.hidden_size, layer);

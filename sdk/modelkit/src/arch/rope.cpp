@@ -3,7 +3,6 @@
 #include <numbers>
 
 #include "arch.h"
-#include "spnl/modelkit/block_formats.h"
 
 namespace spnl::modelkit {
 namespace {
@@ -36,11 +35,10 @@ void apply_yarn(const Yarn& yarn, double base, uint32_t dims, RopeSpec& rope) {
 
 /// Factors that the converter worked out beforehand (Llama 3.1): each angle is divided by its own.
 void apply_factors(const ArchReader& reader, RopeSpec& rope) {
-  const std::string name = reader.optional_tensor("rope_freqs.weight", {rope.inv_freq.size()});
-  if (name.empty()) return;
-  const Tensor& tensor = *reader.file().find(name);
+  const Weight weight = reader.optional_tensor("rope_freqs.weight", {rope.inv_freq.size()});
+  if (!weight) return;
   std::vector<float> factors(rope.inv_freq.size());
-  dequantize_row(tensor.type, tensor.data, factors.size(), factors.data());
+  weight.read_floats(0, 1, factors.data());
   for (size_t i = 0; i < factors.size(); ++i) {
     if (!std::isfinite(factors[i]) || factors[i] <= 0)
       reader.corrupt("tensor 'rope_freqs.weight' holds a factor that is not above 0");
