@@ -116,7 +116,7 @@ bool equal_node(const Query& left, const Query& right) {
           return a.embedding_model == b.embedding_model && a.document.name == b.document.name &&
                  a.document.content == b.document.content;
         } else if constexpr (ir::is_any_of<T, Fetch>) {
-          return a.location == b.location && a.named == b.named && a.binary == b.binary;
+          return a == b;
         } else if constexpr (ir::is_any_of<T, Ask>) {
           return a.prompt == b.prompt;
         } else {

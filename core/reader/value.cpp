@@ -70,9 +70,11 @@ size_t weight(const Value& value) {
   if (const auto* query = std::get_if<Query>(&value.data))
     return sizeof(Value) + tree_bytes(*query);
   if (const auto* document = std::get_if<Document>(&value.data)) {
-    const auto bytes =
-        std::visit([](const auto& content) { return content.size(); }, document->content);
-    return sizeof(Value) + document->name.size() + bytes;
+    size_t bytes = sizeof(Value) + document->name.size();
+    if (const auto* text = std::get_if<std::string>(&document->content)) bytes += text->size();
+    if (const auto* raw = std::get_if<std::vector<uint8_t>>(&document->content))
+      bytes += raw->size();
+    return bytes;
   }
   size_t bytes = sizeof(Value);
   if (const auto* list = std::get_if<List>(&value.data))

@@ -63,8 +63,8 @@ struct Par { QueryList children; };    ///< evaluated at once, ordered
 
 /// How a generate samples; empty: not given (the host's flags, then the language's defaults apply).
 struct Sampling {
-  std::optional<uint64_t> max_tokens;  ///< 0: no limit but the context
-  std::optional<double> temperature;   ///< 0: greedy
+  std::optional<uint64_t> max_tokens;  ///< 0: no limit but the context; the language's default
+  std::optional<double> temperature;   ///< 0: greedy; the language's default is 0.6
   std::optional<uint64_t> seed;
   std::optional<int64_t> top_k;
   std::optional<double> top_p, min_p, repeat_penalty;
@@ -84,12 +84,18 @@ struct Map { std::string model; Sampling sampling; std::vector<std::string> inpu
 struct Zip { QueryBox first, second; };
 struct Monad { QueryBox query; };  ///< evaluated for its effect; output ignored
 
-struct Document { std::string name; std::variant<std::string, std::vector<uint8_t>> content; };
-struct Augment { std::string embedding_model; QueryBox body; Document document; };
-
 // Read when evaluated.
-struct Fetch { std::string location; bool named = false, binary = false; };
+struct Fetch {
+  std::string location;
+  bool named = false, binary = false;
+  bool operator==(const Fetch&) const = default;
+};
 struct Ask { std::string prompt; };
+
+/// What an augment searches: text, bytes (a PDF), or what a fetch will bring.
+struct Document { std::string name; std::variant<std::string, std::vector<uint8_t>, Fetch> content; };
+/// Stands for the fragments of the document that matter to the body.
+struct Augment { std::string embedding_model; QueryBox body; Document document; };
 
 /// One node of a query tree (shared/spec of the language, section 1).
 struct Query {
