@@ -8,7 +8,7 @@ uint64_t KvCache::block_bytes(const modelkit::ModelSpec& spec, cpu::KvType type,
                               int32_t block_size) {
   uint64_t elements = 0;
   for (const modelkit::LayerSpec& layer : spec.layers)
-    elements += uint64_t{layer.kv_heads} * layer.head_dim;
+    elements += uint64_t{layer.attention.kv_heads} * layer.attention.head_dim;
   return 2 * elements * static_cast<uint64_t>(block_size) * cpu::kv_type_bytes(type);
 }
 
@@ -16,13 +16,14 @@ KvCache::KvCache(const modelkit::ModelSpec& spec, cpu::KvType type, int32_t bloc
                  int32_t blocks)
     : block_size_(block_size), blocks_(blocks), block_bytes_(block_bytes(spec, type, block_size)) {
   for (const modelkit::LayerSpec& layer : spec.layers) {
-    const uint64_t bytes = uint64_t{layer.kv_heads} * layer.head_dim * cpu::kv_type_bytes(type) *
-                           static_cast<uint64_t>(block_size) * static_cast<uint64_t>(blocks);
+    const uint64_t bytes = uint64_t{layer.attention.kv_heads} * layer.attention.head_dim *
+                           cpu::kv_type_bytes(type) * static_cast<uint64_t>(block_size) *
+                           static_cast<uint64_t>(blocks);
     memory_.push_back(allocate(bytes, "the KV cache"));
     memory_.push_back(allocate(bytes, "the KV cache"));
-    layers_.push_back({type, block_size, static_cast<int32_t>(layer.kv_heads),
-                       static_cast<int32_t>(layer.head_dim), memory_[memory_.size() - 2].data,
-                       memory_.back().data});
+    layers_.push_back({type, block_size, static_cast<int32_t>(layer.attention.kv_heads),
+                       static_cast<int32_t>(layer.attention.head_dim),
+                       memory_[memory_.size() - 2].data, memory_.back().data});
   }
 }
 

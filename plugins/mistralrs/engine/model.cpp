@@ -46,7 +46,7 @@ int32_t choose_pool_size(const Settings& settings, uint64_t weights_bytes, uint6
 Runtime::Runtime(const modelkit::ModelBundle& bundle, const Settings& settings,
                  const LoadProgress& progress)
     : ops(make_ops(settings.isa, settings.threads)),
-      weights(load_weights(*ops, *bundle.tensors, bundle.spec, settings.memory_limit, progress)) {
+      weights(load_weights(*ops, bundle.spec, settings.memory_limit, progress)) {
   const cpu::KvType type = choose_kv_type(settings, weights);
   const uint64_t block_bytes = KvCache::block_bytes(bundle.spec, type, settings.block_size);
   const int32_t blocks = choose_pool_size(settings, weights.bytes, block_bytes,

@@ -34,7 +34,8 @@ class Transformer {
  private:
   void attention(size_t layer, const Batch& batch);
   void feed_forward(size_t layer, int64_t m);
-  void project_into_residual(Rows x, const MatrixPtr& weight, const Memory& bias);
+  void norm(const LoadedNorm& norm, Rows x, Rows y);
+  void project_into_residual(Rows x, const LoadedLinear& linear);
 
   const modelkit::ModelSpec& spec_;
   const Weights& weights_;

@@ -11,9 +11,10 @@ Workspace::Workspace(const modelkit::ModelSpec& spec, int64_t max_rows, int64_t 
       vocab_(spec.vocab_size) {
   int64_t q_width = 0, kv_width = 0, ffn = 0;
   for (const modelkit::LayerSpec& layer : spec.layers) {
-    q_width = std::max<int64_t>(q_width, int64_t{layer.heads} * layer.head_dim);
-    kv_width = std::max<int64_t>(kv_width, int64_t{layer.kv_heads} * layer.head_dim);
-    ffn = std::max<int64_t>(ffn, layer.ffn_size);
+    q_width = std::max<int64_t>(q_width, int64_t{layer.attention.heads} * layer.attention.head_dim);
+    kv_width =
+        std::max<int64_t>(kv_width, int64_t{layer.attention.kv_heads} * layer.attention.head_dim);
+    ffn = std::max<int64_t>(ffn, layer.mlp.size);
   }
   const struct {
     float** place;

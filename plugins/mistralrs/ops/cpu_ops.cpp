@@ -22,27 +22,25 @@ class CpuOps final : public Ops {
 
   std::string_view name() const override { return cpu::isa_name(isa_); }
 
-  std::unique_ptr<Matrix> load_matrix(const modelkit::Tensor& tensor) override {
-    const auto rows = static_cast<int64_t>(tensor.rows()),
-               cols = static_cast<int64_t>(tensor.row_elements());
-    if (cpu::PackedMatrix::can_pack(tensor.type))
+  std::unique_ptr<Matrix> load_matrix(const modelkit::Weight& weight) override {
+    const auto rows = static_cast<int64_t>(weight.rows()),
+               cols = static_cast<int64_t>(weight.columns());
+    if (cpu::PackedMatrix::can_pack(weight.type()) && weight.data() != nullptr)
       return std::make_unique<CpuMatrix>(
-          cpu::PackedMatrix::pack(team_, isa_, tensor.type, tensor.data, rows, cols));
+          cpu::PackedMatrix::pack(team_, isa_, weight.type(), weight.data(), rows, cols));
     // A type without a kernel is kept as float16, whose rounding is far below that of any such
     // type.
-    const std::vector<uint16_t> halves = to_half(tensor);
+    const std::vector<uint16_t> halves = to_half(weight);
     return std::make_unique<CpuMatrix>(cpu::PackedMatrix::pack(
         team_, isa_, modelkit::TensorType::kF16, halves.data(), rows, cols));
   }
 
-  void embed(const modelkit::Tensor& table, std::span<const int32_t> ids, float scale,
+  void embed(const modelkit::Weight& table, std::span<const int32_t> ids, float scale,
              Rows y) override {
-    const uint64_t row_bytes = modelkit::tensor_bytes(table.type, table.row_elements());
     team_.run([&](int worker) {
       for (size_t i = worker; i < ids.size(); i += team_.size()) {
         float* row = y.data + static_cast<int64_t>(i) * y.width;
-        modelkit::dequantize_row(table.type, table.data + static_cast<uint64_t>(ids[i]) * row_bytes,
-                                 table.row_elements(), row);
+        table.read_floats(static_cast<uint64_t>(ids[i]), 1, row);
         if (scale != 1.0f)
           for (int64_t j = 0; j < y.width; ++j) row[j] *= scale;
       }
@@ -84,22 +82,21 @@ class CpuOps final : public Ops {
   }
 
  private:
-  std::vector<uint16_t> to_half(const modelkit::Tensor& tensor) {
-    const auto info = modelkit::tensor_type_info(tensor.type);
+  std::vector<uint16_t> to_half(const modelkit::Weight& weight) {
+    const auto info = modelkit::tensor_type_info(weight.type());
     if (!info || !info->can_dequantize)
       throw modelkit::Error(
           modelkit::ErrorCode::kUnsupported,
-          "tensor " + std::string(tensor.name) + " has type " +
+          "tensor " + weight.name() + " has type " +
               (info ? std::string(info->name)
-                    : std::to_string(static_cast<uint32_t>(tensor.type))) +
+                    : std::to_string(static_cast<uint32_t>(weight.type()))) +
               ", which this build cannot read; use another quantisation of the model");
-    const uint64_t cols = tensor.row_elements(),
-                   row_bytes = modelkit::tensor_bytes(tensor.type, cols);
-    std::vector<uint16_t> halves(tensor.elements());
+    const uint64_t cols = weight.columns();
+    std::vector<uint16_t> halves(weight.elements());
     team_.run([&](int worker) {
       std::vector<float> row(cols);
-      for (uint64_t r = worker; r < tensor.rows(); r += team_.size()) {
-        modelkit::dequantize_row(tensor.type, tensor.data + r * row_bytes, cols, row.data());
+      for (uint64_t r = worker; r < weight.rows(); r += team_.size()) {
+        weight.read_floats(r, 1, row.data());
         std::transform(row.begin(), row.end(), halves.begin() + static_cast<int64_t>(r * cols),
                        modelkit::float_to_half);
       }

@@ -8,7 +8,7 @@
 #include "ops/cpu/attention.h"
 #include "ops/cpu/elementwise.h"
 #include "ops/memory.h"
-#include "spnl/modelkit/tensor_source.h"
+#include "spnl/modelkit/weight.h"
 
 namespace spnl::mistralrs {
 
@@ -51,12 +51,12 @@ class Ops {
   virtual ~Ops() = default;
   virtual std::string_view name() const = 0;  ///< for messages: "avx2", "reference"
 
-  /// `tensor` must outlive the matrix: it may stay in the file. Throws Error(kUnsupported) naming
-  /// tensor and type.
-  virtual std::unique_ptr<Matrix> load_matrix(const modelkit::Tensor& tensor) = 0;
+  /// What `weight` shows must outlive the matrix: it may stay in the file. Throws
+  /// Error(kUnsupported) naming tensor and type.
+  virtual std::unique_ptr<Matrix> load_matrix(const modelkit::Weight& weight) = 0;
 
-  /// y[m] = scale * table[ids[m]], rows decoded from the mapped file. ids are inside the table.
-  virtual void embed(const modelkit::Tensor& table, std::span<const int32_t> ids, float scale,
+  /// y[m] = scale * table[ids[m]], rows decoded where they are. ids are inside the table.
+  virtual void embed(const modelkit::Weight& table, std::span<const int32_t> ids, float scale,
                      Rows y) = 0;
   /// y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset); y may be x.
   virtual void rms_norm(Rows x, const float* weight, float eps, float weight_offset, Rows y) = 0;

@@ -11,10 +11,10 @@ namespace {
 /// The weight's bytes where the file has them.
 class ReferenceMatrix final : public Matrix {
  public:
-  explicit ReferenceMatrix(const modelkit::Tensor& source)
-      : Matrix(static_cast<int64_t>(source.rows()), static_cast<int64_t>(source.row_elements()), 0),
-        tensor(source) {}
-  const modelkit::Tensor tensor;
+  explicit ReferenceMatrix(const modelkit::Weight& source)
+      : Matrix(static_cast<int64_t>(source.rows()), static_cast<int64_t>(source.columns()), 0),
+        weight(source) {}
+  const modelkit::Weight weight;
 };
 
 template <class Signature>
@@ -40,9 +40,12 @@ at::Tensor view(const std::vector<double>& x) {
   return view(x.data(), {static_cast<int64_t>(x.size())}, at::kDouble);
 }
 
-at::Tensor bytes_of(const modelkit::Tensor& t) {
-  const auto rows = static_cast<int64_t>(t.rows());
-  return view(t.data, {rows, static_cast<int64_t>(t.bytes) / rows}, at::kByte);
+at::Tensor bytes_of(const modelkit::Weight& w) {
+  const auto rows = static_cast<int64_t>(w.rows()), bytes = static_cast<int64_t>(w.row_bytes());
+  if (w.data() != nullptr) return view(w.data(), {rows, bytes}, at::kByte);
+  at::Tensor made = at::empty({rows, bytes}, at::kByte);
+  w.read_blocks(0, w.rows(), static_cast<std::byte*>(made.data_ptr()));
+  return made;
 }
 
 at::Tensor cache_of(const cpu::KvLayer& layer, void* data, int64_t blocks) {
@@ -57,21 +60,21 @@ class ReferenceOps final : public Ops {
  public:
   std::string_view name() const override { return "reference"; }
 
-  std::unique_ptr<Matrix> load_matrix(const modelkit::Tensor& tensor) override {
-    const auto info = modelkit::tensor_type_info(tensor.type);
+  std::unique_ptr<Matrix> load_matrix(const modelkit::Weight& weight) override {
+    const auto info = modelkit::tensor_type_info(weight.type());
     if (!info || !info->can_dequantize)
       throw modelkit::Error(
           modelkit::ErrorCode::kUnsupported,
-          "tensor " + std::string(tensor.name) + " has type " +
+          "tensor " + weight.name() + " has type " +
               (info ? std::string(info->name)
-                    : std::to_string(static_cast<uint32_t>(tensor.type))) +
+                    : std::to_string(static_cast<uint32_t>(weight.type()))) +
               ", which this build cannot read; use another quantisation of the model");
-    return std::make_unique<ReferenceMatrix>(tensor);
+    return std::make_unique<ReferenceMatrix>(weight);
   }
 
-  void embed(const modelkit::Tensor& table, std::span<const int32_t> ids, float scale,
+  void embed(const modelkit::Weight& table, std::span<const int32_t> ids, float scale,
              Rows y) override {
-    view(y).copy_(embedding_.call(bytes_of(table), static_cast<int64_t>(table.type), y.width,
+    view(y).copy_(embedding_.call(bytes_of(table), static_cast<int64_t>(table.type()), y.width,
                                   view(ids), scale));
   }
 
@@ -81,11 +84,11 @@ class ReferenceOps final : public Ops {
 
   void linear(Rows x, std::span<const LinearOutput> outputs) override {
     for (const LinearOutput& o : outputs) {
-      const modelkit::Tensor& weight = static_cast<const ReferenceMatrix*>(o.weight)->tensor;
+      const modelkit::Weight& weight = static_cast<const ReferenceMatrix*>(o.weight)->weight;
       std::optional<at::Tensor> bias;
       if (o.bias != nullptr) bias = view(o.bias, {o.weight->rows()}, at::kFloat);
       const at::Tensor y =
-          linear_.call(view(x), bytes_of(weight), static_cast<int64_t>(weight.type), bias);
+          linear_.call(view(x), bytes_of(weight), static_cast<int64_t>(weight.type()), bias);
       if (o.accumulate)
         view(o.y).add_(y);
       else

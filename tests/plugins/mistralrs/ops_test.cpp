@@ -115,7 +115,7 @@ BOOST_AUTO_TEST_CASE(linear_and_embedding) {
       want[i * out + o] += static_cast<float>(sum);
     }
   for (const auto& ops : all_ops()) {
-    const auto matrix = ops->load_matrix(tensor);
+    const auto matrix = ops->load_matrix(spnl::modelkit::Weight(tensor));
     BOOST_TEST(matrix->rows() == out);
     std::vector<float> y = start;
     const LinearOutput output[] = {{matrix.get(), bias.data(), rows(y, out), true}};
@@ -123,7 +123,7 @@ BOOST_AUTO_TEST_CASE(linear_and_embedding) {
     BOOST_TEST(worst(y, want) < 2e-4, ops->name());
     std::vector<float> e(in * 2);
     const int32_t ids[] = {7, 0};
-    ops->embed(tensor, ids, 2.0f, rows(e, in));
+    ops->embed(spnl::modelkit::Weight(tensor), ids, 2.0f, rows(e, in));
     for (int64_t j = 0; j < in; ++j) {
       BOOST_TEST(e[j] == 2 * spnl::modelkit::half_to_float(halves[7 * in + j]));
       BOOST_TEST(e[in + j] == 2 * spnl::modelkit::half_to_float(halves[j]));
