@@ -239,7 +239,7 @@ Tensor read_tensor(Reader& in, uint64_t& offset) {
   const uint32_t type = in.number<uint32_t>();
   tensor.type = static_cast<TensorType>(type);
   const auto info = tensor_type_info(tensor.type);
-  if (!info)
+  if (!info || type >= kFirstOwnType)
     in.fail(ErrorCode::kUnsupported, "has the unknown tensor type " + std::to_string(type));
   if (tensor.dims[0] % info->block_elements != 0)
     in.corrupt("rows of " + std::to_string(tensor.dims[0]) + " elements are not whole blocks of " +

@@ -71,6 +71,26 @@ std::optional<TensorTypeInfo> tensor_type_info(TensorType type) {
       return TensorTypeInfo{"MXFP4", 32, 17, true};
     case kNVFP4:
       return TensorTypeInfo{"NVFP4", 64, 36, false};
+    case kQ1_0:
+      return TensorTypeInfo{"Q1_0", 128, 18, false};
+    case kQ2_0:
+      return TensorTypeInfo{"Q2_0", 64, 18, false};
+    case kU8:
+      return TensorTypeInfo{"U8", 1, 1, false};
+    case kBool:
+      return TensorTypeInfo{"BOOL", 1, 1, false};
+    case kU16:
+      return TensorTypeInfo{"U16", 1, 2, false};
+    case kU32:
+      return TensorTypeInfo{"U32", 1, 4, false};
+    case kU64:
+      return TensorTypeInfo{"U64", 1, 8, false};
+    case kF8_E4M3:
+      return TensorTypeInfo{"F8_E4M3", 1, 1, false};
+    case kF8_E5M2:
+      return TensorTypeInfo{"F8_E5M2", 1, 1, false};
+    case kF8_E8M0:
+      return TensorTypeInfo{"F8_E8M0", 1, 1, false};
   }
   return std::nullopt;
 }
