@@ -3,17 +3,10 @@
 #include <algorithm>
 
 #include "ir/traverse.h"
+#include "optimizer/seeds.h"
 #include "spnl/error.h"
 
 namespace spnl::evaluator {
-
-/// Finaliser of splitmix64 over the combination: equal inputs give equal seeds on every machine.
-uint64_t mix(uint64_t hash, uint64_t value) {
-  uint64_t x = hash ^ (value + 0x9E3779B97F4A7C15ull + (hash << 6) + (hash >> 2));
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
-  return x ^ (x >> 31);
-}
 
 Plan::Plan(const Query& query) {
   tasks.push_back({});
@@ -26,7 +19,7 @@ Plan::Plan(const Query& query) {
       Task task;
       task.query = &child;
       task.parent = i;
-      task.hash = mix(tasks[i].hash, slot);
+      task.hash = seeds::mix(tasks[i].hash, slot);
       task.slot = slot++;
       tasks.push_back(std::move(task));
     });

@@ -37,8 +37,6 @@ struct ModelUse {
 };
 std::optional<ModelUse> model_use(const Query& query);
 
-uint64_t mix(uint64_t hash, uint64_t value);
-
 /// What can be refused before anything runs: generates without a model, retrieval, questions
 /// without an answer. Returns the answers to the questions.
 std::map<std::string, std::string> check(const Plan& plan, const EvaluateOptions& options);

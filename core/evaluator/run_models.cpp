@@ -5,6 +5,7 @@
 #include "evaluator/request.h"
 #include "evaluator/results.h"
 #include "evaluator/run.h"
+#include "optimizer/seeds.h"
 #include "spnl/error.h"
 
 namespace spnl::evaluator {
@@ -89,7 +90,7 @@ void Run::add_job(uint32_t task, uint32_t slot, std::string node, Prompt prompt)
   job.prompt = std::move(prompt);
   job.samples = model_use(query)->samples;
   const uint64_t hash = plan_.tasks[task].hash;
-  job.seed = mix(options_.seed, map ? mix(hash, slot) : hash);
+  job.seed = seeds::mix(options_.seed, map ? seeds::mix(hash, slot) : hash);
   jobs_.push_back(std::move(job));
   const uint32_t index = static_cast<uint32_t>(jobs_.size() - 1);
   ModelState& state = models_[model_name(task)];
@@ -105,15 +106,15 @@ void Run::submit(uint32_t index) {
   const ModelState& state = models_[name];
   observer_.on_generate_start(job.node, name, job.samples);
   job.completions.resize(job.samples);
-  GenerateRequest request =
-      base_request(*model_use(*plan_.tasks[job.task].query)->sampling, options_, job.seed);
+  GenerateRequest request = base_request(
+      effective_sampling(*model_use(*plan_.tasks[job.task].query)->sampling, options_), job.seed);
   request.prompt = std::move(job.prompt);
   try {
     if (state.bulk_repeat || job.samples == 1)
       return send(index, 0, job.samples, std::move(request), state.model);
     for (uint32_t i = 0; i < job.samples; ++i) {
       GenerateRequest one = request;
-      if (i > 0) one.seed = mix(*request.seed, i);
+      one.seed = seeds::of_sample(*request.seed, i);
       send(index, i, 1, std::move(one), state.model);
     }
   } catch (...) {
@@ -174,7 +175,9 @@ void Run::check_completion(const Job& job, const Completion& completion) {
     throw Error(ErrorCode::kEvaluation, "the model cancelled the generation", where);
   if (completion.finish != FinishReason::kLength) return;
   const auto limit =
-      base_request(*model_use(*plan_.tasks[job.task].query)->sampling, options_, 0).max_tokens;
+      base_request(effective_sampling(*model_use(*plan_.tasks[job.task].query)->sampling, options_),
+                   0)
+          .max_tokens;
   if (limit && completion.usage.output_tokens >= *limit) return;
   const uint64_t context = models_[model_name(job.task)].model->info().context;
   observer_.on_note("node " + job.node + " ended early: the model's context of " +

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "spnl/backends.h"
+#include "spnl/error.h"
 #include "spnl/query.h"
 
 namespace spnl {
@@ -22,6 +23,9 @@ class Observer {
   virtual void on_generate_finish(const std::string& node, const std::string& model, const std::vector<Completion>& done) { (void)node, (void)model, (void)done; }
   virtual void on_print(const std::string& text) { (void)text; }
   virtual void on_note(const std::string& text) { (void)text; }
+  /// With keep_going: this node failed, and what depends on it will not run. `node` is "root", "0.2", ...; the error's
+  /// where() names it with its position in the source.
+  virtual void on_failure(const std::string& node, const Error& error) { (void)node, (void)error; }
 };
 
 struct EvaluateOptions {
@@ -31,13 +35,16 @@ struct EvaluateOptions {
   Sampling defaults;                           ///< top-k, top-p, ... for generates that give none
   uint64_t seed = 0;                           ///< mixed with each node's path: a run repeats exactly
   LoadOptions load;
+  bool keep_going = false;  ///< a failure stops only what depends on it; see Observer::on_failure
+  /// Generations of remote models in flight at once; not given: SPNL_NUM_PARALLEL, else 2. Local models batch.
+  std::optional<uint32_t> num_parallel;
   /// Answers an `ask`; called on the caller's thread once for each wording, before anything runs. Without it, or
   /// without an answer, a query that asks is refused.
   std::function<std::optional<std::string>(const std::string& prompt)> ask;
 };
 
 /// Evaluates a query: order follows dependence, everything independent runs at once. Blocks until all is done. The result
-/// is a tree of messages. Throws Error: kEvaluation with the node's path and position, kInterrupted when `stop` was
+/// is a tree of messages; with keep_going it holds what succeeded. Throws Error: kEvaluation with the node's path and position, kInterrupted when `stop` was
 /// requested (every generation is cancelled and finished first), and what loading throws.
 Query evaluate(const Query& query, Backends& backends, const EvaluateOptions& options, Observer& observer,
                std::stop_token stop = {});

@@ -1,0 +1,15 @@
+#pragma once
+#include "spnl/query.h"
+
+/// The algebra of lists (language specification, section 4), shared by the rewriting of queries and
+/// of results. In a tree that is being simplified an empty seq is what has vanished.
+namespace spnl::algebra {
+
+/// True for what has vanished.
+bool is_nothing(const Query& query);
+
+/// Rules 1 to 5 and 7 for one node whose children are simplified already: drops a message without
+/// text, joins lists of lists, opens lists of one. Other nodes stay.
+void simplify_node(Query& query);
+
+}  // namespace spnl::algebra

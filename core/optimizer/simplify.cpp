@@ -1,0 +1,104 @@
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "ir/traverse.h"
+#include "optimizer/algebra.h"
+#include "optimizer/seeds.h"
+#include "spnl/optimizer.h"
+
+namespace spnl {
+namespace {
+
+/// Asks each model's backend once.
+class Abilities {
+ public:
+  explicit Abilities(const CapabilitiesOf& capabilities) : capabilities_(capabilities) {}
+  /// Nothing is known of a model that is not named: it neither has nor lacks an ability.
+  bool has(const std::string& model, std::string_view ability) {
+    return !model.empty() && knows(model, ability);
+  }
+  bool lacks(const std::string& model, std::string_view ability) {
+    return !model.empty() && !knows(model, ability);
+  }
+
+ private:
+  bool knows(const std::string& model, std::string_view ability) {
+    auto found = known_.find(model);
+    if (found == known_.end()) found = known_.emplace(model, capabilities_(model)).first;
+    return std::find(found->second.begin(), found->second.end(), ability) != found->second.end();
+  }
+
+  const CapabilitiesOf& capabilities_;
+  std::map<std::string, std::vector<std::string>> known_;
+};
+
+/// Same model and sampling.
+bool same_settings(const Generate& a, const Generate& b) {
+  return Query{Map{a.model, a.sampling, {}}, {}} == Query{Map{b.model, b.sampling, {}}, {}};
+}
+
+/// Rule 6.
+void form_map(Query& query, Abilities& abilities) {
+  const Plus* plus = std::get_if<Plus>(&query.node);
+  if (plus == nullptr || plus->children.size() < 2) return;
+  const Generate* first = std::get_if<Generate>(&plus->children[0].node);
+  if (first == nullptr || !abilities.has(first->model, "bulk_map")) return;
+  Map map{first->model, first->sampling, {}};
+  for (const Query& child : plus->children) {
+    const Generate* one = std::get_if<Generate>(&child.node);
+    if (one == nullptr || !same_settings(*one, *first)) return;
+    const User* user = std::get_if<User>(&one->input->node);
+    if (user == nullptr) return;
+    map.inputs.push_back(user->text);
+  }
+  query.node = std::move(map);
+}
+
+/// Rule 8, for a repeat: its samples differ by their seeds alone.
+void unroll_repeat(Query& query, Abilities& abilities) {
+  const Repeat* repeat = std::get_if<Repeat>(&query.node);
+  if (repeat == nullptr || !abilities.lacks(repeat->generate.model, "bulk_repeat")) return;
+  Plus plus;
+  for (uint32_t i = 0; i < repeat->n; ++i) {
+    Generate one = repeat->generate;
+    if (one.sampling.seed) one.sampling.seed = seeds::of_sample(*one.sampling.seed, i);
+    plus.children.push_back({std::move(one), query.position});
+  }
+  query.node = std::move(plus);
+}
+
+/// Rule 8, for a map.
+void unroll_map(Query& query, Abilities& abilities) {
+  const Map* map = std::get_if<Map>(&query.node);
+  if (map == nullptr || !abilities.lacks(map->model, "bulk_map")) return;
+  Plus plus;
+  for (const std::string& input : map->inputs) {
+    Query message{User{input}, query.position};
+    algebra::simplify_node(message);
+    plus.children.push_back(
+        {Generate{map->model, map->sampling, QueryBox(std::move(message))}, query.position});
+  }
+  query.node = std::move(plus);
+}
+
+}  // namespace
+
+Query simplify(Query query, const CapabilitiesOf& capabilities) {
+  // Parents before children; walked from the end, each node finds its children simplified. No rule
+  // makes something of a node that another rule would rewrite below it, so one walk is enough.
+  std::vector<Query*> nodes{&query};
+  for (size_t i = 0; i < nodes.size(); ++i)
+    if (!std::holds_alternative<Augment>(nodes[i]->node))
+      ir::for_each_child(*nodes[i], [&](Query& child) { nodes.push_back(&child); });
+  Abilities abilities(capabilities);
+  for (size_t i = nodes.size(); i-- > 0;) {
+    unroll_repeat(*nodes[i], abilities);
+    unroll_map(*nodes[i], abilities);
+    algebra::simplify_node(*nodes[i]);
+    form_map(*nodes[i], abilities);
+  }
+  return query;
+}
+
+}  // namespace spnl
