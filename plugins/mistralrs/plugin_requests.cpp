@@ -3,11 +3,10 @@
 #include <algorithm>
 
 #include "spnl/backend.hpp"
+#include "spnl/modelkit/sampling_request.h"
 
 namespace spnl::mistralrs {
 namespace {
-
-constexpr uint32_t kMaxSamples = 4096;
 
 /// Fragments come in pre-order, so one begins where the last message or token fragment before it
 /// ended.
@@ -31,35 +30,15 @@ int64_t storable_tokens(const spnl_prompt& prompt, const std::vector<FragmentRan
   return std::numeric_limits<int64_t>::max();
 }
 
-void read_sampling(const spnl_sampling& from, Request& to) {
-  modelkit::SamplingParams& p = to.sampling;
-  const auto set = [&](uint64_t bit) { return abi::has(&from, bit); };
-  if (set(SPNL_SET_TEMPERATURE)) p.temperature = from.temperature;
-  if (set(SPNL_SET_TOP_P)) p.top_p = from.top_p;
-  if (set(SPNL_SET_MIN_P)) p.min_p = from.min_p;
-  if (set(SPNL_SET_REPEAT_PENALTY)) p.repeat_penalty = from.repeat_penalty;
-  if (set(SPNL_SET_PRESENCE_PENALTY)) p.presence_penalty = from.presence_penalty;
-  if (set(SPNL_SET_FREQUENCY_PENALTY)) p.frequency_penalty = from.frequency_penalty;
-  if (set(SPNL_SET_TOP_K)) p.top_k = from.top_k;
-  if (set(SPNL_SET_SEED)) p.seed = from.seed;
-  if (set(SPNL_SET_MAX_TOKENS)) to.max_tokens = from.max_tokens;
-  if (set(SPNL_SET_TOP_LOGPROBS)) {
-    to.want_logprobs = true;
-    to.top_logprobs = from.top_logprobs;
-  }
-  if (set(SPNL_SET_STOPS)) {
-    if (from.n_stops > 0 && from.stops == nullptr)
-      throw abi::Failure(SPNL_INVALID, "sampling.stops is null");
-    for (uint32_t i = 0; i < from.n_stops; ++i) {
-      if (from.stops[i].len > 0 && from.stops[i].data == nullptr)
-        throw abi::Failure(SPNL_INVALID, "sampling.stops: a length but no text");
-      to.stops.emplace_back(abi::view(from.stops[i]));
-    }
-  }
-  to.samples = std::max(from.samples, 1u);
-  if (to.samples > kMaxSamples)
-    throw abi::Failure(SPNL_INVALID, std::to_string(to.samples) + " samples; at most " +
-                                         std::to_string(kMaxSamples));
+void read_sampling(const spnl_sampling* from, const Model& model, Request& to) {
+  modelkit::SamplingRequest read =
+      modelkit::read_sampling(from, *model.bundle().tokenizer, model.bundle().eos);
+  to.sampling = std::move(read.params);
+  to.samples = read.samples;
+  to.max_tokens = read.max_tokens;
+  to.want_logprobs = read.want_logprobs;
+  to.top_logprobs = read.top_logprobs;
+  to.stops = std::move(read.stops);
 }
 
 void refuse_unsupported(const spnl_request& request) {
@@ -119,16 +98,14 @@ spnl_usage usage_of(const Sequence& s, std::vector<uint64_t>& tokens,
 }  // namespace
 
 Request to_request(const Model& model, const spnl_request& from) {
-  if (from.struct_size < sizeof(spnl_request) || from.prompt == nullptr)
-    throw abi::Failure(SPNL_INVALID, "the request is too small or has no prompt");
-  if (from.sampling != nullptr && from.sampling->struct_size < sizeof(spnl_sampling))
-    throw abi::Failure(SPNL_INVALID, "the request's sampling is too small");
+  abi::require(&from, "request");
+  abi::require(from.prompt, "prompt");
   modelkit::validate_prompt(*from.prompt);
   refuse_unsupported(from);
   Request request;
   request.user_id = from.user_id;
   request.prefill_only = (from.flags & SPNL_REQ_PREFILL_ONLY) != 0;
-  if (from.sampling != nullptr) read_sampling(*from.sampling, request);
+  read_sampling(from.sampling, model, request);
   modelkit::EncodedPrompt encoded = model.bundle().prompts->encode(*from.prompt);
   request.fragments = fragment_ranges(*from.prompt, encoded.ends);
   request.storable_tokens = storable_tokens(*from.prompt, request.fragments);

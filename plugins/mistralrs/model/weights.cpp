@@ -85,10 +85,47 @@ LayerWeights load_layer(Loader& loader, const modelkit::LayerSpec& spec) {
   return w;
 }
 
+/// What a layer has that the forward does not run; null: nothing. A model is refused rather than
+/// run wrongly.
+const char* missing_part(const modelkit::ModelSpec& spec, const modelkit::LayerSpec& layer) {
+  const modelkit::AttentionSpec& attention = layer.attention;
+  const modelkit::RopeSpec& rope = spec.ropes[attention.rope];
+  const auto plain = [](const modelkit::Norm& norm) {
+    return norm.kind == modelkit::NormKind::kRms && !norm.bias;
+  };
+  for (const modelkit::Norm* norm : {&layer.pre_attention, &layer.pre_ffn, &attention.q_norm,
+                                     &attention.k_norm, &spec.output_norm})
+    if (!plain(*norm)) return "layer norms";
+  if (layer.parallel) return "parallel blocks";
+  if (layer.post_attention || layer.post_ffn) return "norms after a branch";
+  if (!layer.pre_attention || !layer.pre_ffn) return "branches without a norm before them";
+  for (const modelkit::Norm* norm : {&attention.q_norm, &attention.k_norm})
+    if (*norm && norm->weight.elements() != attention.head_dim) return "norms over all heads";
+  if (attention.sinks) return "attention sinks";
+  if (attention.latent) return "latent attention";
+  if (attention.value_dim != attention.head_dim) return "values of another length than keys";
+  if (rope.first_dim != 0 || rope.long_from != 0) return "this kind of rotary embedding";
+  if (layer.experts) return "mixtures of experts";
+  if (!layer.mlp.gate) return "feed-forward parts without gate";
+  if (layer.mlp.activation != modelkit::Activation::kSilu &&
+      layer.mlp.activation != modelkit::Activation::kGeluTanh)
+    return "this activation";
+  return nullptr;
+}
+
+void require_runnable(const modelkit::ModelSpec& spec) {
+  for (const modelkit::LayerSpec& layer : spec.layers)
+    if (const char* missing = missing_part(spec, layer))
+      throw Error(ErrorCode::kUnsupported, "architecture '" + spec.architecture + "': " + missing +
+                                               " are not supported by this backend yet; "
+                                               "use cpu_ref/ for this model");
+}
+
 }  // namespace
 
 Weights load_weights(Ops& ops, const modelkit::ModelSpec& spec, uint64_t limit,
                      const LoadProgress& progress) {
+  require_runnable(spec);
   Loader loader(ops, limit);
   const uint64_t total = spec.layers.size() + 1;
   Weights weights;
