@@ -1,13 +1,12 @@
 #include "pretokenizer.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "spnl/modelkit/error.h"
+#include "tokenizer/regex.h"
 #include "unicode_utf8.h"
 
 namespace spnl::modelkit {
@@ -158,78 +157,12 @@ const Recipe& find_recipe(std::string_view name) {
                                            std::string(name.substr(0, 60)) + "\"");
 }
 
-struct Free {
-  void operator()(pcre2_code* code) const { pcre2_code_free(code); }
-  void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
-  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
-  void operator()(pcre2_jit_stack* stack) const { pcre2_jit_stack_free(stack); }
-};
-using Code = std::unique_ptr<pcre2_code, Free>;
-
-Code compile(const char* pattern) {
-  int error = 0;
-  PCRE2_SIZE offset = 0;
-  Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern), PCRE2_ZERO_TERMINATED,
-                          PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY, &error, &offset, nullptr));
-  if (!code) {
-    throw Error(ErrorCode::kUnsupported,
-                "pre-tokenizer: PCRE2 refuses the expression at " + std::to_string(offset) +
-                    " (error " + std::to_string(error) + "); is it built with Unicode?");
-  }
-  pcre2_jit_compile(code.get(),
-                    PCRE2_JIT_COMPLETE);  // without JIT the interpreter does the same, slower
-  return code;
-}
-
-// What one thread needs while it matches. Lives for one split.
-class Matcher {
- public:
-  Matcher()
-      : data_(pcre2_match_data_create(1, nullptr)),
-        context_(pcre2_match_context_create(nullptr)),
-        stack_(pcre2_jit_stack_create(32 << 10, 1 << 20, nullptr)) {
-    if (!data_ || !context_) throw std::bad_alloc();
-    pcre2_set_match_limit(context_.get(),
-                          UINT32_MAX);  // the expressions are linear; memory is what is bounded
-    pcre2_set_heap_limit(context_.get(), 64 << 10);  // KiB
-    if (stack_) pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
-  }
-
-  // First match in text[from..]; false when there is none.
-  bool find(const pcre2_code* code, std::string_view text, size_t from, size_t& begin,
-            size_t& end) {
-    const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-    int rc = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, data_.get(),
-                         context_.get());
-    if (rc == PCRE2_ERROR_JIT_STACKLIMIT) {  // the interpreter keeps its state on the heap instead
-      rc = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                       data_.get(), context_.get());
-    }
-    if (rc == PCRE2_ERROR_NOMATCH) return false;
-    if (rc < 0) {
-      throw Error(ErrorCode::kNoMemory, "pre-tokenizer: the matcher gave up at byte " +
-                                            std::to_string(from) + " of " +
-                                            std::to_string(text.size()) + " (PCRE2 error " +
-                                            std::to_string(rc) + "); split the text");
-    }
-    const PCRE2_SIZE* ovector = pcre2_get_ovector_pointer(data_.get());
-    begin = ovector[0];
-    end = ovector[1];
-    return true;
-  }
-
- private:
-  std::unique_ptr<pcre2_match_data, Free> data_;
-  std::unique_ptr<pcre2_match_context, Free> context_;
-  std::unique_ptr<pcre2_jit_stack, Free> stack_;
-};
-
 void push_end(std::vector<size_t>& ends, size_t end) {
   if (end > (ends.empty() ? 0 : ends.back())) ends.push_back(end);
 }
 
 // Cuts text[0, size) by matches; ends are given relative to `base`.
-void cut(Matcher& matcher, const pcre2_code* code, std::string_view text, size_t base,
+void cut(Regex::Matcher& matcher, const Regex& code, std::string_view text, size_t base,
          std::vector<size_t>& ends) {
   size_t at = 0, begin = 0, end = 0;
   while (at < text.size() && matcher.find(code, text, at, begin, end) && end > begin) {
@@ -240,7 +173,7 @@ void cut(Matcher& matcher, const pcre2_code* code, std::string_view text, size_t
   push_end(ends, base + text.size());
 }
 
-void cut_threes(Matcher& matcher, const pcre2_code* digits, const pcre2_code* digit,
+void cut_threes(Regex::Matcher& matcher, const Regex& digits, const Regex& digit,
                 std::string_view text, size_t base, std::vector<size_t>& ends) {
   std::vector<size_t> runs, singles;
   cut(matcher, digits, text, 0, runs);
@@ -264,21 +197,21 @@ void cut_threes(Matcher& matcher, const pcre2_code* digits, const pcre2_code* di
 
 struct Pretokenizer::Impl {
   const Recipe* recipe;
-  std::vector<Code> passes;  // null: threes from the right
-  Code digits, digit;
+  std::vector<std::optional<Regex>> passes;  // none: threes from the right
+  std::optional<Regex> digits, digit;
 
-  void split_valid(Matcher& matcher, std::string_view text, size_t base,
+  void split_valid(Regex::Matcher& matcher, std::string_view text, size_t base,
                    std::vector<size_t>& ends) const {
     std::vector<size_t> pieces{text.size()}, next;
-    for (const Code& code : passes) {
+    for (const std::optional<Regex>& code : passes) {
       next.clear();
       size_t from = 0;
       for (const size_t to : pieces) {
         const std::string_view piece = text.substr(from, to - from);
         if (code) {
-          cut(matcher, code.get(), piece, from, next);
+          cut(matcher, *code, piece, from, next);
         } else {
-          cut_threes(matcher, digits.get(), digit.get(), piece, from, next);
+          cut_threes(matcher, *digits, *digit, piece, from, next);
         }
         from = to;
       }
@@ -293,11 +226,11 @@ Pretokenizer::Pretokenizer(std::string_view name) : impl_(std::make_unique<Impl>
   for (const char* pass : impl_->recipe->passes) {
     if (pass == nullptr) break;
     if (*pass != '\0') {
-      impl_->passes.push_back(compile(pass));
+      impl_->passes.emplace_back(Regex(pass, /*trusted=*/true));
     } else {
       impl_->passes.emplace_back();
-      impl_->digits = compile(kDigits);
-      impl_->digit = compile(kDigit);
+      impl_->digits.emplace(kDigits, /*trusted=*/true);
+      impl_->digit.emplace(kDigit, /*trusted=*/true);
     }
   }
 }
@@ -309,7 +242,7 @@ bool Pretokenizer::add_bos() const { return impl_->recipe->add_bos; }
 
 std::vector<size_t> Pretokenizer::split(std::string_view text) const {
   std::vector<size_t> ends;
-  Matcher matcher;
+  Regex::Matcher matcher;
   size_t at = 0;
   while (at < text.size()) {
     const size_t good = utf8_valid_prefix(text.substr(at));

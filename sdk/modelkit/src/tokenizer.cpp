@@ -5,7 +5,7 @@
 #include "bpe.h"
 #include "spm.h"
 #include "spnl/modelkit/error.h"
-#include "tokenizer_specials.h"
+#include "tokenizer/added_tokens.h"
 #include "tokenizer_vocab.h"
 
 namespace spnl::modelkit {
@@ -29,7 +29,7 @@ std::string unescape_blanks(std::string_view text) {
 class TokenizerBase : public Tokenizer {
  public:
   explicit TokenizerBase(const TokenizerData& data)
-      : vocabulary_(data), specials_(vocabulary_), add_eos_(data.add_eos.value_or(false)) {}
+      : vocabulary_(data), added_(vocabulary_), add_eos_(data.add_eos.value_or(false)) {}
 
   std::vector<int32_t> encode(std::string_view text,
                               const TokenizeOptions& options) const override {
@@ -108,20 +108,22 @@ class TokenizerBase : public Tokenizer {
     };
     if (options.add_special && adds_bos()) add(*bos(), 0);
     bool after_special = true;
-    for (const SpecialMatcher::Part& part : specials_.split(text, options.parse_special, literal)) {
-      if (part.token >= 0) {
-        add(part.token, part.end);
+    AlignedText whole;
+    whole.text = text;
+    for (const AddedTokens::Part& part : added_.split(whole, options.parse_special, literal)) {
+      if (part.token != nullptr) {
+        add(part.token->id, part.end);
       } else {
         encode_plain(text, part.begin, part.end, after_special, out);
       }
-      after_special = part.token >= 0;
+      after_special = part.token != nullptr;
     }
     if (options.add_special && add_eos_ && eos()) add(*eos(), text.size());
     return out;
   }
 
   Vocabulary vocabulary_;
-  SpecialMatcher specials_;
+  AddedTokens added_;
   bool add_bos_ = false, add_eos_;
 };
 
