@@ -1,26 +1,33 @@
 // Block layouts of the GGUF tensor types, as published with the format (ggml's quantisation
-// blocks). Each decoder reads one block; fields are read byte by byte, so any alignment and any
-// host byte order will do.
+// blocks), and single floats.
 #include "spnl/modelkit/block_formats.h"
 
 #include <bit>
 #include <string>
 
+#include "block_decoders.h"
 #include "spnl/modelkit/error.h"
 
 namespace spnl::modelkit {
 namespace {
 
-using Bytes = const uint8_t*;
+using namespace blocks;
 
-uint16_t u16(Bytes p) { return static_cast<uint16_t>(p[0] | (p[1] << 8)); }
-uint32_t u32(Bytes p) { return u16(p) | (static_cast<uint32_t>(u16(p + 2)) << 16); }
-float f16(Bytes p) { return half_to_float(u16(p)); }
 int i8(uint8_t byte) { return static_cast<int8_t>(byte); }
 
 void decode_f32(Bytes b, float* y) { *y = std::bit_cast<float>(u32(b)); }
 void decode_f16(Bytes b, float* y) { *y = f16(b); }
 void decode_bf16(Bytes b, float* y) { *y = bfloat16_to_float(u16(b)); }
+void decode_f64(Bytes b, float* y) {
+  const uint64_t bits = u32(b) | static_cast<uint64_t>(u32(b + 4)) << 32;
+  *y = static_cast<float>(std::bit_cast<double>(bits));
+}
+void decode_f8_e4m3(Bytes b, float* y) { *y = float8_e4m3_to_float(*b); }
+// The upper half of a float16.
+void decode_f8_e5m2(Bytes b, float* y) { *y = half_to_float(static_cast<uint16_t>(*b << 8)); }
+void decode_f8_e8m0(Bytes b, float* y) {
+  *y = std::bit_cast<float>(*b == 255 ? 0x7FC00000u : *b == 0 ? 0x00400000u : uint32_t{*b} << 23);
+}
 
 // ---- 32 elements. Low nibbles are the first half of the block, high nibbles the second.
 
@@ -78,14 +85,12 @@ void decode_iq4(float d, Bytes qs, float* y) {
 void decode_iq4_nl(Bytes b, float* y) { decode_iq4(f16(b), b + 2, y); }
 
 void decode_mxfp4(Bytes b, float* y) {
-  // Twice the E2M1 values, so that they are integers; the scale is halved to match: 2^(e-128),
-  // which for e < 2 is a subnormal float32.
-  static constexpr int8_t kDoubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+  // Half of 2^(e-127), which for e < 2 is a subnormal float32.
   const uint32_t e = b[0];
   const float d = std::bit_cast<float>(e < 2 ? 0x00200000u << e : (e - 1) << 23);
   for (int j = 0; j < 16; ++j) {
-    y[j] = d * static_cast<float>(kDoubled[b[1 + j] & 15]);
-    y[j + 16] = d * static_cast<float>(kDoubled[b[1 + j] >> 4]);
+    y[j] = d * static_cast<float>(kE2M1Doubled[b[1 + j] & 15]);
+    y[j + 16] = d * static_cast<float>(kE2M1Doubled[b[1 + j] >> 4]);
   }
 }
 
@@ -185,8 +190,6 @@ void decode_iq4_xs(Bytes b, float* y) {
   }
 }
 
-using Decoder = void (*)(Bytes, float*);
-
 Decoder decoder_of(TensorType type) {
   using enum TensorType;
   switch (type) {
@@ -222,6 +225,38 @@ Decoder decoder_of(TensorType type) {
       return decode_iq4_xs;
     case kMXFP4:
       return decode_mxfp4;
+    case kNVFP4:
+      return decode_nvfp4;
+    case kIQ1_S:
+      return decode_iq1_s;
+    case kIQ1_M:
+      return decode_iq1_m;
+    case kIQ2_XXS:
+      return decode_iq2_xxs;
+    case kIQ2_XS:
+      return decode_iq2_xs;
+    case kIQ2_S:
+      return decode_iq2_s;
+    case kIQ3_XXS:
+      return decode_iq3_xxs;
+    case kIQ3_S:
+      return decode_iq3_s;
+    case kTQ1_0:
+      return decode_tq1_0;
+    case kTQ2_0:
+      return decode_tq2_0;
+    case kQ1_0:
+      return decode_q1_0;
+    case kQ2_0:
+      return decode_q2_0;
+    case kF64:
+      return decode_f64;
+    case kF8_E4M3:
+      return decode_f8_e4m3;
+    case kF8_E5M2:
+      return decode_f8_e5m2;
+    case kF8_E8M0:
+      return decode_f8_e8m0;
     default:
       return nullptr;
   }

@@ -36,19 +36,19 @@ std::optional<TensorTypeInfo> tensor_type_info(TensorType type) {
     case kQ8_K:
       return TensorTypeInfo{"Q8_K", 256, 292, false};
     case kIQ2_XXS:
-      return TensorTypeInfo{"IQ2_XXS", 256, 66, false};
+      return TensorTypeInfo{"IQ2_XXS", 256, 66, true};
     case kIQ2_XS:
-      return TensorTypeInfo{"IQ2_XS", 256, 74, false};
+      return TensorTypeInfo{"IQ2_XS", 256, 74, true};
     case kIQ3_XXS:
-      return TensorTypeInfo{"IQ3_XXS", 256, 98, false};
+      return TensorTypeInfo{"IQ3_XXS", 256, 98, true};
     case kIQ1_S:
-      return TensorTypeInfo{"IQ1_S", 256, 50, false};
+      return TensorTypeInfo{"IQ1_S", 256, 50, true};
     case kIQ4_NL:
       return TensorTypeInfo{"IQ4_NL", 32, 18, true};
     case kIQ3_S:
-      return TensorTypeInfo{"IQ3_S", 256, 110, false};
+      return TensorTypeInfo{"IQ3_S", 256, 110, true};
     case kIQ2_S:
-      return TensorTypeInfo{"IQ2_S", 256, 82, false};
+      return TensorTypeInfo{"IQ2_S", 256, 82, true};
     case kIQ4_XS:
       return TensorTypeInfo{"IQ4_XS", 256, 136, true};
     case kI8:
@@ -60,21 +60,21 @@ std::optional<TensorTypeInfo> tensor_type_info(TensorType type) {
     case kI64:
       return TensorTypeInfo{"I64", 1, 8, false};
     case kF64:
-      return TensorTypeInfo{"F64", 1, 8, false};
+      return TensorTypeInfo{"F64", 1, 8, true};
     case kIQ1_M:
-      return TensorTypeInfo{"IQ1_M", 256, 56, false};
+      return TensorTypeInfo{"IQ1_M", 256, 56, true};
     case kTQ1_0:
-      return TensorTypeInfo{"TQ1_0", 256, 54, false};
+      return TensorTypeInfo{"TQ1_0", 256, 54, true};
     case kTQ2_0:
-      return TensorTypeInfo{"TQ2_0", 256, 66, false};
+      return TensorTypeInfo{"TQ2_0", 256, 66, true};
     case kMXFP4:
       return TensorTypeInfo{"MXFP4", 32, 17, true};
     case kNVFP4:
-      return TensorTypeInfo{"NVFP4", 64, 36, false};
+      return TensorTypeInfo{"NVFP4", 64, 36, true};
     case kQ1_0:
-      return TensorTypeInfo{"Q1_0", 128, 18, false};
+      return TensorTypeInfo{"Q1_0", 128, 18, true};
     case kQ2_0:
-      return TensorTypeInfo{"Q2_0", 64, 18, false};
+      return TensorTypeInfo{"Q2_0", 64, 18, true};
     case kU8:
       return TensorTypeInfo{"U8", 1, 1, false};
     case kBool:
@@ -86,11 +86,11 @@ std::optional<TensorTypeInfo> tensor_type_info(TensorType type) {
     case kU64:
       return TensorTypeInfo{"U64", 1, 8, false};
     case kF8_E4M3:
-      return TensorTypeInfo{"F8_E4M3", 1, 1, false};
+      return TensorTypeInfo{"F8_E4M3", 1, 1, true};
     case kF8_E5M2:
-      return TensorTypeInfo{"F8_E5M2", 1, 1, false};
+      return TensorTypeInfo{"F8_E5M2", 1, 1, true};
     case kF8_E8M0:
-      return TensorTypeInfo{"F8_E8M0", 1, 1, false};
+      return TensorTypeInfo{"F8_E8M0", 1, 1, true};
   }
   return std::nullopt;
 }

@@ -25,19 +25,21 @@ std::vector<char> read_file(const fs::path& path) {
   return std::vector<char>(std::istreambuf_iterator<char>(in), {});
 }
 
-std::vector<TensorType> decodable_types() {
+/// All that can be decoded and for which the folder has vectors.
+std::vector<TensorType> decodable_types(const fs::path& folder) {
   std::vector<TensorType> types;
-  for (uint32_t id = 0; id < 64; ++id) {
+  for (uint32_t id = 0; id < kFirstOwnType; ++id) {
     const auto info = tensor_type_info(static_cast<TensorType>(id));
-    if (info && info->can_dequantize && info->name != "F32")
+    if (info && info->can_dequantize && info->name != "F32" &&
+        fs::exists(folder / (std::string(info->name) + ".bin")))
       types.push_back(static_cast<TensorType>(id));
   }
   return types;
 }
 
-void check_folder(const fs::path& folder) {
+void check_folder(const fs::path& folder, size_t types) {
   size_t checked = 0;
-  for (const TensorType type : decodable_types()) {
+  for (const TensorType type : decodable_types(folder)) {
     const auto info = *tensor_type_info(type);
     const auto raw = read_file(folder / (std::string(info.name) + ".bin"));
     const auto want = read_file(folder / (std::string(info.name) + ".f32"));
@@ -63,13 +65,13 @@ void check_folder(const fs::path& folder) {
                info.name << " worst " << worst);
     ++checked;
   }
-  BOOST_TEST(checked == 15u);
+  BOOST_TEST(checked == types);
 }
 
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(committed_vectors) {
-  check_folder(fs::path(SPNL_TEST_FIXTURES_DIR) / "gguf/blocks");
+  check_folder(fs::path(SPNL_TEST_FIXTURES_DIR) / "gguf/blocks", 28);
 }
 
 BOOST_AUTO_TEST_CASE(shared_vectors) {
@@ -78,7 +80,7 @@ BOOST_AUTO_TEST_CASE(shared_vectors) {
     BOOST_TEST_MESSAGE("no shared fixtures: skipped");
     return;
   }
-  check_folder(folder);
+  check_folder(folder, 25);
 }
 
 BOOST_AUTO_TEST_CASE(every_half_survives_the_way_there_and_back) {
@@ -107,15 +109,42 @@ BOOST_AUTO_TEST_CASE(bfloat16_rounds_to_even) {
   BOOST_TEST(std::isnan(bfloat16_to_float(float_to_bfloat16(std::bit_cast<float>(0x7F800001u)))));
 }
 
-BOOST_AUTO_TEST_CASE(codebook_types_are_refused_by_name) {
+BOOST_AUTO_TEST_CASE(eight_bit_floats_are_what_their_fields_say) {
+  for (int bits = 0; bits < 256; ++bits) {
+    const auto byte = static_cast<uint8_t>(bits);
+    const auto decode = [&](TensorType type) {
+      float value = 0;
+      dequantize_row(type, &byte, 1, &value);
+      return value;
+    };
+    const double sign = bits & 0x80 ? -1 : 1;
+    const int e4 = bits >> 3 & 15, m3 = bits & 7, e5 = bits >> 2 & 31, m2 = bits & 3;
+    if ((bits & 0x7F) == 0x7F)
+      BOOST_TEST(std::isnan(decode(TensorType::kF8_E4M3)));
+    else
+      BOOST_TEST(decode(TensorType::kF8_E4M3) ==
+                 sign * (e4 == 0 ? std::ldexp(m3, -9) : std::ldexp(8 + m3, e4 - 10)));
+    if (e5 == 31)
+      BOOST_TEST(!std::isfinite(decode(TensorType::kF8_E5M2)));
+    else
+      BOOST_TEST(decode(TensorType::kF8_E5M2) ==
+                 sign * (e5 == 0 ? std::ldexp(m2, -16) : std::ldexp(4 + m2, e5 - 17)));
+    if (bits == 255)
+      BOOST_TEST(std::isnan(decode(TensorType::kF8_E8M0)));
+    else
+      BOOST_TEST(decode(TensorType::kF8_E8M0) == std::ldexp(1.0, bits - 127));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(types_without_values_are_refused_by_name) {
   float out[256];
-  char block[256] = {};
+  char block[512] = {};
   try {
-    dequantize_row(TensorType::kIQ2_XS, block, 256, out);
+    dequantize_row(TensorType::kQ8_K, block, 256, out);
     BOOST_FAIL("decoded");
   } catch (const Error& error) {
     BOOST_TEST((error.code() == ErrorCode::kUnsupported));
-    BOOST_TEST(std::string(error.what()).find("IQ2_XS") != std::string::npos);
+    BOOST_TEST(std::string(error.what()).find("Q8_K") != std::string::npos);
   }
   BOOST_TEST(!tensor_type_info(static_cast<TensorType>(4)));
 }

@@ -14,5 +14,6 @@ float half_to_float(uint16_t half);        ///< IEEE binary16
 uint16_t float_to_half(float value);       ///< round to nearest even
 float bfloat16_to_float(uint16_t value);
 uint16_t float_to_bfloat16(float value);   ///< round to nearest even
+float float8_e4m3_to_float(uint8_t value);  ///< E4M3 without infinities (OCP 8-bit floats): 0x7F and 0xFF are NaN
 
 }  // namespace spnl::modelkit

@@ -53,6 +53,7 @@ class Weight {
   /// Column c multiplies input (*input_order())[c]: weights quantised in another order than the model's (act-order).
   /// Null: the usual order.
   const std::vector<uint32_t>* input_order() const { return input_order_.get(); }
+  const std::shared_ptr<const std::vector<uint32_t>>& shared_input_order() const { return input_order_; }
   void set_input_order(std::shared_ptr<const std::vector<uint32_t>> order) { input_order_ = std::move(order); }
 
   /// Where its rows come from: equal for tied weights and for none else.

@@ -1,0 +1,105 @@
+#include "spnl/modelkit/safetensors.h"
+
+#include <deque>
+#include <string>
+#include <system_error>
+#include <unordered_map>
+
+#include "gguf_part.h"
+#include "safetensors_file.h"
+#include "spnl/modelkit/error.h"
+
+namespace spnl::modelkit {
+
+namespace fs = std::filesystem;
+
+struct SafetensorsFolder::Impl {
+  fs::path folder;
+  std::deque<SafetensorsFile> files;
+  std::vector<Tensor> tensors;
+  std::unordered_map<std::string_view, size_t> index;
+
+  void add(const fs::path& path) {
+    const SafetensorsFile& file = files.emplace_back(path);
+    for (const Tensor& tensor : file.tensors) {
+      if (!index.emplace(tensor.name, tensors.size()).second)
+        throw Error(ErrorCode::kCorrupt, path.string() + ": tensor '" + printable(tensor.name) +
+                                             "' is in another file of the model too");
+      tensors.push_back(tensor);
+    }
+  }
+};
+
+namespace {
+
+bool is_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
+/// Files of a folder that end in `ending`; at most a few are needed to tell.
+std::vector<fs::path> files_ending_in(const fs::path& folder, std::string_view ending) {
+  std::vector<fs::path> found;
+  std::error_code failed;
+  for (fs::directory_iterator it(folder, failed), end; !failed && it != end && found.size() < 100;
+       it.increment(failed))
+    if (it->path().filename().string().ends_with(ending) && is_file(it->path()))
+      found.push_back(it->path());
+  return found;
+}
+
+[[noreturn]] void fail_without_files(const fs::path& folder) {
+  for (const std::string_view ending : {".bin", ".pt", ".pth", ".ckpt"}) {
+    const auto found = files_ending_in(folder, ending);
+    if (!found.empty())
+      throw Error(ErrorCode::kUnsupported,
+                  found[0].string() +
+                      ": a PyTorch (pickle) checkpoint, which may run any program when it is read, "
+                      "is never opened; take the model's safetensors files, or convert it with "
+                      "save_pretrained(..., safe_serialization=True)");
+  }
+  throw Error(ErrorCode::kNotFound, folder.string() + ": the folder holds no .safetensors file");
+}
+
+}  // namespace
+
+std::unique_ptr<SafetensorsFolder> SafetensorsFolder::open(const fs::path& folder) {
+  auto impl = std::make_unique<Impl>();
+  impl->folder = folder;
+  const fs::path index = folder / "model.safetensors.index.json",
+                 single = folder / "model.safetensors";
+  if (is_file(single)) {
+    impl->add(single);
+  } else if (is_file(index)) {
+    for (const std::string& name : read_shard_names(index)) {
+      if (!is_file(folder / name))
+        throw Error(ErrorCode::kNotFound, (folder / name).string() +
+                                              ": a file that the model's index names is missing; "
+                                              "download the model again");
+      impl->add(folder / name);
+    }
+  } else {
+    const auto found = files_ending_in(folder, ".safetensors");
+    if (found.empty()) fail_without_files(folder);
+    if (found.size() > 1)
+      throw Error(ErrorCode::kNotFound,
+                  folder.string() +
+                      ": several .safetensors files, but no model.safetensors.index.json that "
+                      "tells which belong to the model");
+    impl->add(found[0]);
+  }
+  return std::unique_ptr<SafetensorsFolder>(new SafetensorsFolder(std::move(impl)));
+}
+
+SafetensorsFolder::SafetensorsFolder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+SafetensorsFolder::~SafetensorsFolder() = default;
+
+const Tensor* SafetensorsFolder::find(std::string_view name) const {
+  const auto found = impl_->index.find(name);
+  return found == impl_->index.end() ? nullptr : &impl_->tensors[found->second];
+}
+
+const std::vector<Tensor>& SafetensorsFolder::tensors() const { return impl_->tensors; }
+const fs::path& SafetensorsFolder::path() const { return impl_->folder; }
+
+}  // namespace spnl::modelkit
