@@ -41,7 +41,7 @@ LIBRARIES = {
     "torch": ["plugins/mistralrs"], "ATen": ["plugins/mistralrs"], "c10": ["plugins/mistralrs"],
     "boost": ["core", "host"],
     "rapidjson": ["core", "host", "sdk/modelkit"],
-    "curl": ["core/hub"], "yaml-cpp": ["core/ir"], "pcre2.h": ["sdk/modelkit"],
+    "curl": ["core/hub"], "yaml-cpp": ["core/reader"], "pcre2.h": ["sdk/modelkit"],
     "dlfcn.h": ["core/backends", "plugins/mistralrs"], "omp.h": [],
 }
 

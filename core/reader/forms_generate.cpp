@@ -1,13 +1,12 @@
-#include <limits>
+#include <algorithm>
 #include <map>
 
 #include "reader/forms.h"
+#include "reader/sampling.h"
+#include "util/text.h"
 
 namespace spnl::reader {
 namespace {
-
-constexpr double kAnyNumber = std::numeric_limits<float>::max();  // backends take 32-bit floats
-constexpr uint64_t kMostTokens = std::numeric_limits<uint32_t>::max();
 
 std::string model_name(const Interpreter& in, Value& value) {
   std::string name = in.string(value, "a model's name");
@@ -15,21 +14,16 @@ std::string model_name(const Interpreter& in, Value& value) {
   return name;
 }
 
-double temperature(const Interpreter& in, const Value& value) {
-  return in.number(value, 0, kAnyNumber, "a temperature of at least 0");
-}
-
-uint64_t max_tokens(const Interpreter& in, const Value& value) {
-  return in.whole(value, 0, kMostTokens, "a whole number of tokens, 0 for no limit");
+void set(const Interpreter& in, const SamplingNumber& field, const Value& value, Sampling& to) {
+  const auto* number = std::get_if<Number>(&value.data);
+  if (number == nullptr || !field.accepts(*number)) in.fail(value, field.expected);
+  field.set(to, *number);
 }
 
 std::string spans(const Interpreter& in, Value& value) {
-  const std::string expected = "\"exact\", \"block\" or \"blend:K\"";
-  std::string mode = in.string(value, expected);
-  bool good = mode == "exact" || mode == "block";
-  if (mode.starts_with("blend:") && mode.size() > 6 && mode.size() <= 15)
-    good = mode.find_first_not_of("0123456789", 6) == std::string::npos;
-  if (!good) in.source().fail(value.position, "string '" + mode + "'", expected);
+  std::string mode = in.string(value, kSpansExpected);
+  if (!is_span_mode(mode))
+    in.source().fail(value.position, "string " + text::quote(mode), kSpansExpected);
   return mode;
 }
 
@@ -66,22 +60,14 @@ std::map<std::string, Value*> options_of(const Interpreter& in, Call& call) {
 }
 
 void read_sampling(const Interpreter& in, std::map<std::string, Value*>& given, Sampling& to) {
-  const auto value = [&](const char* name) -> Value* {
+  const auto value = [&](const std::string& name) -> Value* {
     const auto found = given.find(name);
     return found == given.end() ? nullptr : &std::get<Option>(found->second->data).values[0];
   };
-  if (const Value* v = value("max-tokens")) to.max_tokens = max_tokens(in, *v);
-  if (const Value* v = value("temperature")) to.temperature = temperature(in, *v);
-  if (const Value* v = value("seed"))
-    to.seed = in.whole(*v, 0, std::numeric_limits<uint64_t>::max(), "a whole number from 0");
-  if (const Value* v = value("top-k"))
-    to.top_k = static_cast<int64_t>(
-        in.whole(*v, 0, std::numeric_limits<int32_t>::max(), "a whole number from 0"));
-  if (const Value* v = value("top-p")) to.top_p = in.number(*v, 0, 1, "a number from 0 to 1");
-  if (const Value* v = value("min-p")) to.min_p = in.number(*v, 0, 1, "a number from 0 to 1");
-  if (const Value* v = value("repeat-penalty")) {
-    to.repeat_penalty = in.number(*v, 0, kAnyNumber, "a number above 0");
-    if (*to.repeat_penalty == 0) in.fail(*v, "a number above 0");
+  for (const SamplingNumber& field : kSamplingNumbers) {
+    std::string name(field.name);
+    std::replace(name.begin(), name.end(), '_', '-');
+    if (const Value* v = value(name)) set(in, field, *v, to);
   }
   if (given.contains("stop")) to.stop = stops(in, std::get<Option>(given["stop"]->data));
   if (Value* v = value("spans")) to.spans = spans(in, *v);
@@ -94,14 +80,11 @@ void read_positional(const Interpreter& in, Call& call, size_t at, Sampling& to)
   if (call.values.size() <= at) return;
   Value &first = call.values[at],
         *second = call.values.size() > at + 1 ? &call.values[at + 1] : nullptr;
-  if (second == nullptr) {
-    to.temperature = temperature(in, first);
-    return;
-  }
+  if (second == nullptr) return set(in, kTemperature, first, to);
   const auto *a = std::get_if<Number>(&first.data), *b = std::get_if<Number>(&second->data);
   if (a != nullptr && b != nullptr && a->whole && *a->whole > 2 && b->value <= 2) {
-    to.max_tokens = max_tokens(in, first);
-    to.temperature = temperature(in, *second);
+    set(in, kMaxTokens, first, to);
+    set(in, kTemperature, *second, to);
     if (in.options().on_note)
       in.options().on_note(in.source().name + ":" + std::to_string(first.position.line) + ":" +
                            std::to_string(first.position.column) + ": read as max-tokens " +
@@ -109,8 +92,8 @@ void read_positional(const Interpreter& in, Call& call, size_t at, Sampling& to)
                            "; temperature comes first");
     return;
   }
-  to.temperature = temperature(in, first);
-  to.max_tokens = max_tokens(in, *second);
+  set(in, kTemperature, first, to);
+  set(in, kMaxTokens, *second, to);
 }
 
 /// "model input [temperature [max-tokens]]" from values[at] on.
@@ -174,15 +157,16 @@ Value build_generate(Interpreter& in, Call& call) {
 
 Value build_repeat(Interpreter& in, Call& call) {
   const SourcePosition position = in.position(call);
-  constexpr const char* kCount = "a whole number from 1 to 255";
   in.expect_count(call, 2, call.named ? 2 : 5, kRepeatUsage);
   if (call.named) {
     options_of(in, call);
     const Option& option = std::get<Option>(call.values[0].data);
-    const uint32_t n = static_cast<uint32_t>(in.whole(option.values[0], 1, 255, kCount));
+    const uint32_t n =
+        static_cast<uint32_t>(in.whole(option.values[0], 1, kMostSamples, kSamplesExpected));
     return {repeated(in, call, n, in.query(call.values[1])), position};
   }
-  const uint32_t n = static_cast<uint32_t>(in.whole(call.values[0], 1, 255, kCount));
+  const uint32_t n =
+      static_cast<uint32_t>(in.whole(call.values[0], 1, kMostSamples, kSamplesExpected));
   if (call.values.size() == 2) return {repeated(in, call, n, in.query(call.values[1])), position};
   return {Query{Repeat{n, positional(in, call, 1)}, position}, position};
 }

@@ -1,17 +1,15 @@
 #include "reader/interpreter.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <utility>
 
+#include "reader/bindings.h"
 #include "reader/lexer.h"
 #include "util/text.h"
 
 namespace spnl::reader {
 namespace {
 
-constexpr size_t kMostBytes = size_t{1} << 29;
 constexpr size_t kStepBytes = 128;  // what one step costs, so that loops over nothing end too
 
 Value build_option(Interpreter& interpreter, Call& call) {
@@ -21,36 +19,16 @@ Value build_option(Interpreter& interpreter, Call& call) {
 
 constexpr FormSpec kOption{"option", build_option};
 
-Number parse_number(std::string_view text) {
-  Number number;
-  std::from_chars(text.data(), text.data() + text.size(), number.value);
-  uint64_t whole = 0;
-  const auto end = std::from_chars(text.data(), text.data() + text.size(), whole);
-  if (end.ec == std::errc() && end.ptr == text.data() + text.size()) number.whole = whole;
-  return number;
-}
-
-/// A number that came from outside the text, or as 1e3: an integer when it is one exactly.
-void find_whole(Number& number) {
-  constexpr double kExact = 9007199254740992.0;  // 2^53
-  if (!number.whole && number.value >= 0 && number.value <= kExact &&
-      number.value == std::floor(number.value))
-    number.whole = static_cast<uint64_t>(number.value);
-}
-
 }  // namespace
 
 Interpreter::Interpreter(const Source& source, const Forms& forms, const ReadOptions& options)
     : source_(source), forms_(forms), options_(options) {
   scopes_.emplace_back();
   for (const auto& [name, value] : options.bindings) {
-    if (const auto* string = std::get_if<std::string>(&value)) {
-      bind(0, name, {*string, {}});
-    } else {
-      Number number{std::get<double>(value), {}};
-      find_whole(number);
-      bind(0, name, {number, {}});
-    }
+    if (const auto* string = std::get_if<std::string>(&value))
+      bind(0, name, {*string, {}, true});
+    else
+      bind(0, name, {make_number(std::get<double>(value)), {}});
   }
 }
 
@@ -146,13 +124,11 @@ Value Interpreter::atom(uint32_t index, uint32_t scope) {
     case FormKind::kRawString:
       return {std::string(inside), form.position};
     case FormKind::kNumber: {
-      Number number = parse_number(inside);
-      double check = 0;
-      if (std::from_chars(inside.data(), inside.data() + inside.size(), check).ec != std::errc())
+      const std::optional<Number> number = parse_number(inside);
+      if (!number)
         source_.fail(form.position, "number " + text::quote(inside) + " out of range",
                      "a number that a double can hold");
-      find_whole(number);
-      return {number, form.position};
+      return {*number, form.position};
     }
     default:
       break;
@@ -167,18 +143,13 @@ Value Interpreter::atom(uint32_t index, uint32_t scope) {
 
 void Interpreter::fail_unbound(uint32_t index, uint32_t scope) const {
   const std::string name(forms_.text(index));
-  std::vector<std::string> known{"model",      "prompt",         "n", "temperature", "max_tokens",
-                                 "chunk_size", "embedding_model"};
+  std::vector<std::string> known;
   for (uint32_t at = scope;; at = scopes_[at].parent) {
     for (const Binding& binding : scopes_[at].bindings) known.push_back(binding.name);
     if (at == 0) break;
   }
-  std::string hint = text::did_you_mean(name, known);
-  if (name == "model")
-    hint = "give it with --model";
-  else if (name == "prompt")
-    hint = "give it with --prompt";
-  else if (find_form(name) != nullptr)
+  std::string hint = unbound_hint(name, known);
+  if (find_form(name) != nullptr)
     hint = "forms are written in parentheses: (" + name + " ...)";
   else if (hint.empty())
     hint = "bind it with --set NAME=VALUE, or quote it to make it a string";

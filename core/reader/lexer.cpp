@@ -7,8 +7,6 @@
 namespace spnl::reader {
 namespace {
 
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-
 bool is_space(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
 }
@@ -19,18 +17,8 @@ bool is_hex(char c) {
 }  // namespace
 
 Lexer::Lexer(const Source& source) : source_(source) {
-  const std::string_view text = source_.text;
-  if (text.size() > kLargestFile)
-    source_.refuse({1, 1},
-                   "the query has " + std::to_string(text.size()) + " bytes, more than 100 MB");
-  const size_t bad = text::first_invalid_utf8(text);
+  source_.check();
   if (at(kByteOrderMark)) offset_ = kByteOrderMark.size();
-  if (bad == std::string_view::npos) return;
-  while (offset_ < bad) advance();
-  char hex[8];
-  const auto end = std::to_chars(hex, hex + sizeof hex, static_cast<unsigned char>(text[bad]), 16);
-  source_.fail(position_, "byte 0x" + std::string(hex, end.ptr) + ", which is not UTF-8",
-               "UTF-8 text");
 }
 
 void Lexer::advance() {

@@ -18,7 +18,7 @@ struct Token {
 /// the offending character; a string or comment without an end is reported where it begins.
 class Lexer {
  public:
-  /// Throws when the text is not UTF-8 or larger than kLargestFile.
+  /// Throws what Source::check() refuses.
   explicit Lexer(const Source& source);
   Token next();
 

@@ -1,6 +1,7 @@
 #include "reader/value.h"
 
 #include <charconv>
+#include <cmath>
 
 #include "ir/traverse.h"
 #include "util/text.h"
@@ -38,6 +39,25 @@ size_t tree_bytes(const Query& query) {
 }
 
 }  // namespace
+
+std::optional<Number> parse_number(std::string_view digits) {
+  const char *begin = digits.data(), *end = begin + digits.size();
+  double value = 0;
+  const auto parsed = std::from_chars(begin, end, value);
+  if (parsed.ec != std::errc() || parsed.ptr != end || !std::isfinite(value)) return std::nullopt;
+  uint64_t whole = 0;
+  const auto exact = std::from_chars(begin, end, whole);
+  if (exact.ec == std::errc() && exact.ptr == end) return Number{value, whole};
+  return make_number(value);
+}
+
+Number make_number(double value) {
+  constexpr double kExact = 9007199254740992.0;  // 2^53
+  Number number{value, std::nullopt};
+  if (value >= 0 && value <= kExact && value == std::floor(value))
+    number.whole = static_cast<uint64_t>(value);
+  return number;
+}
 
 std::string print_number(const Number& number) {
   if (number.whole) return std::to_string(*number.whole);

@@ -16,7 +16,7 @@ struct Number {
 struct Value;
 using Values = std::vector<Value>;
 
-/// Strings and queries, nothing else; so lists never nest.
+/// Strings, queries and documents, nothing else; so lists never nest.
 struct List {
   Values items;
 };
@@ -36,7 +36,18 @@ struct Option {
 struct Value {
   std::variant<std::string, Number, Query, List, Document, Function, Option> data;
   SourcePosition position;
+  bool from_outside = false;  ///< a string out of a file or a binding, which may hold a JSON array
 };
+
+/// The number that digits such as "-1.5e3" spell; no value when a double cannot hold it.
+std::optional<Number> parse_number(std::string_view digits);
+
+/// A number that came from outside the text: an integer when it is one exactly.
+Number make_number(double value);
+
+/// The strings of a JSON array of strings. No value when `text` is no JSON array; an error text in
+/// `problem` when it is one but holds something else.
+std::optional<std::vector<std::string>> json_strings(std::string_view text, std::string& problem);
 
 /// For messages: "string 'abc'", "number 5", "a list", ...
 std::string describe(const Value& value);

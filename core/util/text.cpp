@@ -76,6 +76,12 @@ std::string_view character_at(std::string_view text, size_t offset) {
   return rest.empty() ? rest : rest.substr(0, std::max<size_t>(1, sequence_length(rest)));
 }
 
+size_t count(std::string_view text) {
+  size_t n = 0;
+  for (char c : text) n += (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  return n;
+}
+
 std::string quote_json(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {

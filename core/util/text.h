@@ -17,6 +17,9 @@ void append_utf8(std::string& text, uint32_t code_point);
 /// The bytes of the character that starts at `offset` of valid UTF-8.
 std::string_view character_at(std::string_view text, size_t offset);
 
+/// Characters (code points) of valid UTF-8.
+size_t count(std::string_view text);
+
 /// `text` in double quotes, escaped as JSON does.
 std::string quote_json(std::string_view text);
 

@@ -168,7 +168,7 @@ class RandomQuery {
     if (given()) made.top_k = static_cast<int64_t>(below(uint64_t{1} << 31));
     if (given()) made.top_p = number(1);
     if (given()) made.min_p = number(1);
-    if (given()) made.repeat_penalty = 1 + number(1);
+    if (given()) made.repeat_penalty = static_cast<double>(1 + below(200'000)) / 100'000;
     if (given())
       for (uint64_t i = 0; i < 1 + below(2); ++i) made.stop.push_back("x" + text());
     static const char* const kSpans[] = {"exact", "block", "blend:4"};

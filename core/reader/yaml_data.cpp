@@ -1,0 +1,209 @@
+#include <yaml-cpp/depthguard.h>
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
+
+#include <algorithm>
+#include <istream>
+#include <optional>
+#include <streambuf>
+#include <unordered_map>
+
+#include "reader/data.h"
+#include "util/text.h"
+
+namespace spnl::reader {
+namespace {
+
+/// Lets the parser read a text in place.
+class TextBuffer : public std::streambuf {
+ public:
+  explicit TextBuffer(std::string& text) {
+    setg(text.data(), text.data(), text.data() + text.size());
+  }
+};
+
+/// The parser ends a plain text in a flow collection ("{user: Who?}") at a question mark, which
+/// YAML does not. So it gets a control character in the place of each question mark, which a YAML
+/// text cannot hold; one that no escape in the text stands for either.
+char stand_in(std::string_view text) {
+  std::string lower(text.substr(0, text.find('\\') == text.npos ? 0 : text.npos));
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+  for (const char* hex : {"1f", "1e", "1d", "1c", "1a", "19", "18", "17", "16", "15"})
+    if (lower.find(hex) == lower.npos) return static_cast<char>(std::stoi(hex, nullptr, 16));
+  return '?';  // the parser's limits stay
+}
+
+/// Question marks that begin no complex key.
+void replace_question_marks(std::string& text, char by) {
+  for (size_t i = 0; i + 1 < text.size(); ++i)
+    if (text[i] == '?' && std::string_view(" \t\r\n").find(text[i + 1]) == std::string_view::npos)
+      text[i] = by;
+}
+
+bool is_one_of(std::string_view text, std::initializer_list<std::string_view> words) {
+  for (std::string_view word : words)
+    if (text == word) return true;
+  return false;
+}
+
+/// Decimal numbers as the core schema has them; the plus signs, which mean nothing, are left out.
+std::optional<std::string> number_of(std::string_view plain) {
+  std::string digits;
+  for (char c : plain)
+    if (c != '+') digits += c;
+  size_t i = digits.starts_with('-') ? 1 : 0, count = 0;
+  const auto skip = [&] {
+    for (; i < digits.size() && digits[i] >= '0' && digits[i] <= '9'; ++i) ++count;
+  };
+  skip();
+  if (i < digits.size() && digits[i] == '.') ++i, skip();
+  if (count == 0) return std::nullopt;
+  if (i < digits.size() && (digits[i] == 'e' || digits[i] == 'E')) {
+    if (++i < digits.size() && digits[i] == '-') ++i;
+    count = 0, skip();
+    if (count == 0) return std::nullopt;
+  }
+  return i == digits.size() ? std::optional(digits) : std::nullopt;
+}
+
+/// Collects the values of one document, with aliases written out.
+class Collector final : public YAML::EventHandler {
+ public:
+  Collector(const Source& source, size_t start, char question_mark, Data& data)
+      : source_(source), start_(start), question_mark_(question_mark), data_(data) {}
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (data_.size() > 0)
+      source_.fail(data_.position(byte(mark)), "a second document", "end of text",
+                   "a file holds one query; seq puts several in order");
+  }
+  void OnDocumentEnd() override {}
+
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    remember(anchor);
+    data_.scalar(DataKind::kNull, "null", byte(mark));
+  }
+
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    const auto found = anchors_.find(anchor);
+    if (found == anchors_.end() || data_[found->second].end == 0)
+      source_.fail(data_.position(byte(mark)), "an alias of what it stands in",
+                   "an alias of something complete");
+    data_.repeat(found->second, byte(mark));
+  }
+
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& parsed) override {
+    std::string value = parsed;
+    std::replace(value.begin(), value.end(), question_mark_, '?');
+    check_tag(mark, tag);
+    remember(anchor);
+    if (tag == "!") {  // between quotes, or a block
+      data_.scalar(DataKind::kString, value, byte(mark), has_holes(byte(mark), value));
+      return;
+    }
+    if (is_one_of(value, {"", "~", "null", "Null", "NULL"}))
+      data_.scalar(DataKind::kNull, "null", byte(mark));
+    else if (is_one_of(value, {"true", "True", "TRUE", "false", "False", "FALSE"}))
+      data_.scalar(DataKind::kBoolean, value, byte(mark));
+    else if (const auto number = number_of(value))
+      data_.scalar(DataKind::kNumber, *number, byte(mark));
+    else
+      data_.scalar(DataKind::kString, value, byte(mark), value.find("{{") != value.npos);
+  }
+
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    begin(DataKind::kList, mark, tag, anchor);
+  }
+  void OnSequenceEnd() override { data_.end(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
+    begin(DataKind::kMap, mark, tag, anchor);
+  }
+  void OnMapEnd() override { data_.end(); }
+
+  size_t byte(const YAML::Mark& mark) const {
+    return start_ + static_cast<size_t>(std::max(mark.pos, 0));
+  }
+
+ private:
+  void begin(DataKind kind, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
+    check_tag(mark, tag);
+    remember(anchor);
+    data_.begin(kind, byte(mark));
+  }
+
+  void remember(YAML::anchor_t anchor) {
+    if (anchor != YAML::NullAnchor) anchors_[anchor] = data_.size();
+  }
+
+  void check_tag(const YAML::Mark& mark, const std::string& tag) {
+    if (tag.empty() || tag == "?" || tag == "!") return;
+    constexpr std::string_view kStandard = "tag:yaml.org,2002:";
+    const std::string shown =
+        tag.starts_with(kStandard) ? "!!" + tag.substr(kStandard.size()) : tag;
+    source_.fail(data_.position(byte(mark)), "tag " + text::quote(shown), "a value without a tag");
+  }
+
+  /// Whether "{{" is written as such: between double quotes it may be an escape.
+  bool has_holes(size_t at, const std::string& value) const {
+    if (value.find("{{") == value.npos) return false;
+    const std::string_view text = source_.text;
+    size_t open = text.find_first_of("\"'|>", at);  // the place may be that of an anchor
+    if (open == text.npos || text[open] != '"') return true;
+    size_t end = open + 1;
+    while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+    return text.substr(open, end - open).find("{{") != text.npos;
+  }
+
+  const Source& source_;
+  const size_t start_;
+  const char question_mark_;
+  Data& data_;
+  std::unordered_map<YAML::anchor_t, uint32_t> anchors_;
+};
+
+/// YAML has no control characters, and the parser takes one of them for the end.
+void check_controls(const Source& source, Data& data) {
+  for (size_t i = 0; i < source.text.size(); ++i) {
+    const char c = source.text[i];
+    if (static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\n' && c != '\r')
+      source.fail(data.position(i), "control character " + text::quote(source.text.substr(i, 1)),
+                  "text", "between double quotes it is written as an escape");
+  }
+}
+
+}  // namespace
+
+Data parse_yaml(const Source& source) {
+  source.check();
+  Data data(source);
+  check_controls(source, data);
+  const size_t start = source.text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
+  std::string text(source.text.substr(start));
+  const char question_mark = stand_in(text);
+  replace_question_marks(text, question_mark);
+  TextBuffer buffer(text);
+  std::istream stream(&buffer);
+  Collector collector(source, start, question_mark, data);
+  try {
+    YAML::Parser parser(stream);
+    if (!parser.HandleNextDocument(collector) || data.size() == 0)
+      source.fail({1, 1}, "end of text", "a query");
+    parser.HandleNextDocument(collector);
+  } catch (const YAML::DeepRecursion& error) {
+    source.refuse(data.position(collector.byte(error.mark)),
+                  "YAML is nested deeper than 500 levels", "write it in JSON or Lisp");
+  } catch (const YAML::Exception& error) {
+    const size_t at = collector.byte(error.mark);
+    const std::string found =
+        at < source.text.size() ? text::quote(text::character_at(source.text, at)) : "end of text";
+    source.refuse(data.position(at), "found " + found + ", which is no YAML here: " + error.msg);
+  }
+  return data;
+}
+
+}  // namespace spnl::reader
