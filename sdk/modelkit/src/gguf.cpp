@@ -91,6 +91,10 @@ std::unique_ptr<GgufFile> GgufFile::open(const std::filesystem::path& path) {
 GgufFile::GgufFile(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 GgufFile::~GgufFile() = default;
 
+const std::vector<GgufFile::RawValue>& GgufFile::raw_values() const {
+  return impl_->parts[0].raw_values;
+}
+
 const GgufFile::Value* GgufFile::find_value(std::string_view key) const {
   const auto& values = impl_->parts[0].values;
   const auto found = values.find(key);

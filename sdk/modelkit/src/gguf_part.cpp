@@ -2,10 +2,12 @@
 // length is used before it was compared with the bytes that are there.
 #include "gguf_part.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <unordered_set>
 
+#include "legacy_ggml.h"
 #include "spnl/modelkit/error.h"
 
 namespace spnl::modelkit {
@@ -13,6 +15,8 @@ namespace {
 
 constexpr uint64_t kMaxArrayElements =
     1u << 24;  // far above any vocabulary; bounds what widening to 8 bytes costs
+constexpr uint64_t kMaxNarrowElements =
+    1u << 12;  // of arrays whose elements widen to four or eight times their size
 constexpr uint64_t kMaxNameBytes = 63;  // of a tensor, by the format
 constexpr uint64_t kMaxKeyBytes = 65535;
 constexpr uint64_t kMaxAlignment = 1u << 30;
@@ -73,9 +77,13 @@ class Reader {
     if (length > limit)
       corrupt("a name of " + std::to_string(length) + " bytes; at most " + std::to_string(limit) +
               " are allowed");
-    need(length);
-    const std::string_view text(reinterpret_cast<const char*>(bytes_.data() + at_), length);
-    at_ += length;
+    return bytes(length);
+  }
+
+  std::string_view bytes(uint64_t n) {
+    need(n);
+    const std::string_view text(reinterpret_cast<const char*>(bytes_.data() + at_), n);
+    at_ += n;
     return text;
   }
 
@@ -161,6 +169,10 @@ GgufFile::Value read_array(Reader& in) {
   if (n > kMaxArrayElements)
     in.corrupt("an array of " + std::to_string(n) + " elements; at most " +
                std::to_string(kMaxArrayElements) + " are allowed");
+  if ((type == kU8 || type == kI8) && n > kMaxNarrowElements) return in.bytes(n);
+  if (least < 4 && n > kMaxNarrowElements)
+    in.corrupt("a list of " + std::to_string(n) + " small numbers; at most " +
+               std::to_string(kMaxNarrowElements) + " are allowed");
   if (type == kString) {
     std::vector<std::string_view> strings(n);
     for (auto& text : strings) text = in.string();
@@ -267,11 +279,27 @@ void place_tensors(Reader& in, GgufPart& part, const std::vector<uint64_t>& offs
                  "; the file is cut off or damaged, download it again");
     tensor.data = in.data() + start + offsets[i];
   }
+  // Writers lay tensors out one after the other. Without a look at overlaps, a small file could
+  // claim any amount of weights.
+  std::vector<const Tensor*> sorted;
+  sorted.reserve(part.tensors.size());
+  for (const Tensor& tensor : part.tensors) sorted.push_back(&tensor);
+  std::sort(sorted.begin(), sorted.end(),
+            [](const Tensor* a, const Tensor* b) { return a->data < b->data; });
+  for (size_t i = 1; i < sorted.size(); ++i) {
+    in.now("tensor", sorted[i]->name);
+    if (sorted[i - 1]->data + sorted[i - 1]->bytes > sorted[i]->data)
+      in.corrupt("overlaps '" + printable(sorted[i - 1]->name) + "'");
+  }
 }
 
 }  // namespace
 
 GgufPart::GgufPart(const std::filesystem::path& path) : file(path) {
+  if (is_legacy_ggml(file.bytes())) {
+    read_legacy_ggml(path, *this);
+    return;
+  }
   Reader in(path, file.bytes());
   check_start(in, path, file.bytes());
   in.now("number of tensors");
@@ -282,10 +310,14 @@ GgufPart::GgufPart(const std::filesystem::path& path) : file(path) {
     in.now("metadata");
     const std::string_view key = in.string(kMaxKeyBytes);
     in.now("value of", key);
+    const uint64_t begin = in.at();
     if (!values.emplace(key, read_value(in)).second) in.corrupt("the key occurs twice");
+    raw_values.push_back({key, {in.data() + begin, in.at() - begin}});
   }
   const uint64_t alignment = alignment_of(in, *this);
   std::vector<uint64_t> offsets;
+  tensors.reserve(n_tensors);
+  offsets.reserve(n_tensors);
   std::unordered_set<std::string_view> names;
   for (uint64_t i = 0; i < n_tensors; ++i) {
     in.now("tensor table");

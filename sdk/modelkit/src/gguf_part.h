@@ -1,4 +1,5 @@
 #pragma once
+#include <deque>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -11,13 +12,16 @@
 
 namespace spnl::modelkit {
 
-/// One GGUF file, read and checked. Values and tensors point into the mapping.
+/// One GGUF file (or one from before GGUF, see legacy_ggml.h), read and checked. Values and tensors
+/// point into the mapping and into `strings`.
 struct GgufPart {
   explicit GgufPart(const std::filesystem::path& path);  ///< throws as GgufFile::open does
 
   MappedFile file;
   std::unordered_map<std::string_view, GgufFile::Value> values;
+  std::vector<GgufFile::RawValue> raw_values;
   std::vector<Tensor> tensors;
+  std::deque<std::string> strings;  ///< texts that the file does not hold as they are wanted
 };
 
 /// Text from a file made fit for a one-line message: control bytes replaced, cut at 80 bytes.

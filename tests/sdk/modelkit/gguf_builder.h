@@ -25,6 +25,7 @@ class TempDir {
     std::error_code ignored;
     if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
   }
+  const std::filesystem::path& path() const { return path_; }
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
 

@@ -14,12 +14,13 @@
 
 namespace spnl::modelkit {
 
-/// A GGUF file (version 2 or 3), or all parts of a split one, mapped read-only. Every length in it is checked
+/// A GGUF file (version 2 or 3), or all parts of a split one, or a llama file from before GGUF (ggml, ggmf, ggjt) under
+/// the names and keys of GGUF; mapped read-only. Every length in it is checked
 /// against the file before use; metadata strings point into the mapping. Const after open: thread-safe.
 class GgufFile final : public TensorSource {
  public:
   /// Integers keep their sign (i64 / u64), both float widths become double; arrays of strings are views into the file,
-  /// arrays of numbers are converted.
+  /// arrays of numbers are converted; but a long array of bytes (a charsmap) is a string.
   using Value = std::variant<bool, int64_t, uint64_t, double, std::string_view, std::vector<bool>, std::vector<int64_t>,
                              std::vector<double>, std::vector<std::string_view>>;
 
@@ -27,6 +28,13 @@ class GgufFile final : public TensorSource {
   /// and where in the file), kUnsupported (version, byte order, tensor type).
   static std::unique_ptr<GgufFile> open(const std::filesystem::path& path);
   ~GgufFile() override;
+
+  /// A metadata entry as its bytes lie in the file: the type's number, then the value.
+  struct RawValue {
+    std::string_view key;
+    std::span<const std::byte> bytes;
+  };
+  const std::vector<RawValue>& raw_values() const;  ///< of the first part, in the file's order
 
   const Value* find_value(std::string_view key) const;
   /// Typed look-ups: nullopt when absent, Error(kCorrupt) naming the key when it has another type or does not fit.
