@@ -26,12 +26,12 @@ std::string describe_foreign_file(std::span<const std::byte> bytes) {
   const auto starts = [&](std::string_view prefix) { return head.starts_with(prefix); };
   if (head.empty()) return "the file is empty; download it again";
   if (starts("PK\x03\x04") || starts("\x80\x02") || starts("\x80\x03") || starts("\x80\x04"))
-    return "a PyTorch (pickle) checkpoint, not a GGUF; convert it to GGUF or use the model's "
-           "safetensors files";
+    return "a PyTorch (pickle) checkpoint, which may run any program when it is read and so is "
+           "never "
+           "opened; use the model's safetensors files or convert it to GGUF";
   if (starts("version https://git-lfs"))
     return "a Git LFS pointer, not the model itself; fetch the file with 'git lfs pull'";
-  if (starts("tjgg") || starts("lmgg") || starts("fmgg") || starts("algg"))
-    return "an old GGML file from before GGUF; convert it to GGUF";
+  if (starts("algg")) return "an old GGML file of an adapter (LoRA), not a model";
   if (starts("FUGG")) return "a byte-swapped GGUF; big-endian files are not supported";
   if (head.size() > 8 && head[8] == '{' && head.substr(6, 2) == std::string_view("\0\0", 2))
     return "a safetensors file, not a GGUF";

@@ -95,7 +95,7 @@ BOOST_AUTO_TEST_CASE(other_files_are_named) {
   check_refused("<!DOCTYPE html><html>", ErrorCode::kCorrupt, "web page");
   check_refused("version https://git-lfs.github.com/spec/v1\noid", ErrorCode::kCorrupt, "LFS");
   check_refused(GgufBuilder::raw<uint64_t>(64) + "{\"a\":", ErrorCode::kCorrupt, "safetensors");
-  check_refused("tjgg....", ErrorCode::kCorrupt, "GGML");
+  check_refused("algg....", ErrorCode::kCorrupt, "GGML");
   check_refused("hello", ErrorCode::kCorrupt, "not a GGUF");
   check_refused("GGU", ErrorCode::kCorrupt, "not a GGUF");
   BOOST_CHECK_EXCEPTION(GgufFile::open("/nonexistent/m.gguf"), Error,
@@ -207,4 +207,93 @@ BOOST_AUTO_TEST_CASE(split_files) {
   dir.write("m-00002-of-00002.gguf", part(1, 3, "b"));
   BOOST_CHECK_THROW(GgufFile::open(first), Error);  // of another set
   BOOST_CHECK_THROW(GgufFile::open(dir.write("renamed.gguf", part(0, 2, "a"))), Error);
+}
+
+namespace {
+
+/// A llama of one layer in the containers from before GGUF: F32 but for wq in `wq_type`.
+std::string legacy_llama(std::string_view magic, uint32_t version, uint32_t wq_type = 0) {
+  const auto raw = [](auto value) { return GgufBuilder::raw(value); };
+  std::string out(magic);
+  if (version != 0) out += raw(version);
+  for (const uint32_t n : {262u, 64u, 256u, 4u, 1u, 16u, 0u}) out += raw(n);
+  for (uint32_t id = 0; id < 262; ++id) {
+    std::string text = id == 0 ? " \xE2\x81\x87 " : id < 3 ? "" : " a" + std::to_string(id);
+    if (id >= 3 && id < 259) text = std::string(1, static_cast<char>(id - 3));
+    out += raw(static_cast<uint32_t>(text.size())) + text;
+    if (magic != "lmgg") out += raw(-static_cast<float>(id));
+  }
+  const auto tensor = [&](const std::string& name, uint32_t columns, uint32_t rows, uint32_t type) {
+    out += raw(rows == 0 ? 1u : 2u) + raw(static_cast<uint32_t>(name.size())) + raw(type) +
+           raw(columns);
+    if (rows != 0) out += raw(rows);
+    out += name;
+    if (magic == "tjgg") out.resize((out.size() + 31) / 32 * 32);
+    const uint64_t bytes =
+        tensor_bytes(static_cast<TensorType>(type), uint64_t{columns} * (rows == 0 ? 1 : rows));
+    out += std::string(bytes, static_cast<char>(name.size()));
+  };
+  tensor("tok_embeddings.weight", 64, 262, 0);
+  tensor("norm.weight", 64, 0, 0);
+  tensor("output.weight", 64, 262, 0);
+  tensor("layers.0.attention.wq.weight", 64, 64, wq_type);
+  for (const char* name : {"wk", "wv"})
+    tensor(std::string("layers.0.attention.") + name + ".weight", 64, 32, 0);
+  tensor("layers.0.attention.wo.weight", 64, 64, 0);
+  tensor("layers.0.attention_norm.weight", 64, 0, 0);
+  tensor("layers.0.feed_forward.w1.weight", 64, 96, 0);
+  tensor("layers.0.feed_forward.w2.weight", 96, 64, 0);
+  tensor("layers.0.feed_forward.w3.weight", 64, 96, 0);
+  tensor("layers.0.ffn_norm.weight", 64, 0, 0);
+  return out;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(files_from_before_gguf_look_like_gguf) {
+  const TempDir dir;
+  const std::pair<const char*, uint32_t> containers[] = {
+      {"lmgg", 0}, {"fmgg", 1}, {"tjgg", 1}, {"tjgg", 2}, {"tjgg", 3}};
+  for (const auto& [magic, version] : containers) {
+    BOOST_TEST_CONTEXT(magic << " " << version) {
+      const auto file = GgufFile::open(dir.write("m.bin", legacy_llama(magic, version)));
+      BOOST_TEST(*file->get_string("general.architecture") == "llama");
+      BOOST_TEST(*file->get_uint("llama.attention.head_count_kv") == 2u);
+      BOOST_TEST(*file->get_uint("llama.feed_forward_length") == 96u);
+      const auto tokens = *file->get_strings("tokenizer.ggml.tokens");
+      BOOST_TEST(tokens[1] == "<s>");
+      BOOST_TEST(tokens[3 + 0x20] == "<0x20>");
+      BOOST_TEST(tokens[260] ==
+                 "\xE2\x96\x81"
+                 "a260");
+      BOOST_TEST(((*file->get_floats("tokenizer.ggml.scores"))[261] <
+                  (*file->get_floats("tokenizer.ggml.scores"))[260]));
+      BOOST_TEST((*file->get_ints("tokenizer.ggml.token_type"))[3] == 6);
+      const Tensor* down = file->find("blk.0.ffn_down.weight");
+      BOOST_TEST_REQUIRE(down != nullptr);
+      BOOST_TEST(down->dims[0] == 96u);
+      BOOST_TEST(std::to_integer<size_t>(down->data[0]) ==
+                 std::string_view("layers.0.feed_forward.w2.weight").size());
+      BOOST_TEST(file->tensors().size() == 12u);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(files_from_before_gguf_that_cannot_be_read) {
+  check_refused(legacy_llama("tjgg", 2, 2), ErrorCode::kUnsupported, "attn_q");
+  check_refused(legacy_llama("tjgg", 4), ErrorCode::kUnsupported, "version 4");
+  BOOST_TEST(open_error(legacy_llama("tjgg", 3, 2)) == "");
+  const std::string whole = legacy_llama("tjgg", 3);
+  check_refused(whole.substr(0, whole.size() - 1), ErrorCode::kCorrupt, "ends here");
+  check_refused(whole.substr(0, whole.size() / 2), ErrorCode::kCorrupt, "ends here");
+  check_refused(whole.substr(0, 40), ErrorCode::kCorrupt, "tokens");
+}
+
+BOOST_AUTO_TEST_CASE(overlapping_tensors_are_refused) {
+  GgufBuilder gguf;
+  gguf.tensor("a", {8}, 0, kFloats).tensor("b", {8}, 0, kFloats);
+  std::string bytes = gguf.bytes();
+  const size_t b = bytes.find('b', bytes.find('a'));  // its name; then n_dims, dim, type, offset
+  bytes.replace(b + 1 + 4 + 8 + 4, 8, std::string(8, '\0'));
+  check_refused(bytes, ErrorCode::kCorrupt, "overlaps");
 }
