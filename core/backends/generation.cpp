@@ -84,8 +84,17 @@ void set(const std::optional<T>& from, U& to, uint64_t bit, spnl_sampling& sampl
   sampling.set |= bit;
 }
 
-void set_sampling(const GenerateRequest& request, const std::vector<spnl_str>& stops,
-                  spnl_sampling& out) {
+void set_dry(const Dry& dry, const std::vector<spnl_str>& breakers, spnl_sampling& out) {
+  out.dry_multiplier = dry.multiplier;
+  out.dry_base = dry.base;
+  out.dry_allowed_length = dry.allowed_length;
+  out.dry_window = dry.window;
+  out.dry_breakers = breakers.data();
+  out.n_dry_breakers = static_cast<uint32_t>(breakers.size());
+  out.set |= SPNL_SET_DRY;
+}
+
+void set_sampling(const GenerateRequest& request, const RequestWire& wire, spnl_sampling& out) {
   out.struct_size = sizeof out;
   out.samples = std::max<uint32_t>(request.samples, 1);
   set(request.temperature, out.temperature, SPNL_SET_TEMPERATURE, out);
@@ -98,9 +107,18 @@ void set_sampling(const GenerateRequest& request, const std::vector<spnl_str>& s
   set(request.max_tokens, out.max_tokens, SPNL_SET_MAX_TOKENS, out);
   set(request.top_logprobs, out.top_logprobs, SPNL_SET_TOP_LOGPROBS, out);
   set(request.seed, out.seed, SPNL_SET_SEED, out);
-  if (!stops.empty()) {
-    out.stops = stops.data();
-    out.n_stops = static_cast<uint32_t>(stops.size());
+  set(request.typical_p, out.typical_p, SPNL_SET_TYPICAL_P, out);
+  set(request.penalty_window, out.penalty_window, SPNL_SET_PENALTY_WINDOW, out);
+  set(request.min_tokens, out.min_tokens, SPNL_SET_MIN_TOKENS, out);
+  if (request.dry) set_dry(*request.dry, wire.dry_breakers, out);
+  if (!wire.logit_biases.empty()) {
+    out.logit_biases = wire.logit_biases.data();
+    out.n_logit_biases = static_cast<uint32_t>(wire.logit_biases.size());
+    out.set |= SPNL_SET_LOGIT_BIASES;
+  }
+  if (!wire.stops.empty()) {
+    out.stops = wire.stops.data();
+    out.n_stops = static_cast<uint32_t>(wire.stops.size());
     out.set |= SPNL_SET_STOPS;
   }
 }
@@ -132,7 +150,10 @@ std::optional<EventCopy> EventCopy::from(const spnl_event& event) {
 RequestWire::RequestWire(const GenerateRequest& request, uint64_t user_id, bool spans)
     : prompt(request.prompt, request.prompt_options, spans) {
   for (const std::string& stop : request.stop) stops.push_back(abi::str(stop));
-  set_sampling(request, stops, sampling);
+  for (const auto& [token, bias] : request.logit_biases) logit_biases.push_back({token, bias});
+  if (request.dry)
+    for (const std::string& text : request.dry->breakers) dry_breakers.push_back(abi::str(text));
+  set_sampling(request, *this, sampling);
   wire.struct_size = sizeof wire;
   wire.flags = request.prefill_only ? SPNL_REQ_PREFILL_ONLY : 0u;
   wire.user_id = user_id;

@@ -32,7 +32,8 @@ struct RequestWire {
   RequestWire& operator=(const RequestWire&) = delete;
 
   PromptWire prompt;
-  std::vector<spnl_str> stops;
+  std::vector<spnl_str> stops, dry_breakers;
+  std::vector<spnl_logit_bias> logit_biases;
   spnl_sampling sampling{};
   spnl_request wire{};
 };

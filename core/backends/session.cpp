@@ -150,6 +150,10 @@ spnl_status Session::submit(const Entry& generation, std::string& problem) {
   spnl_status status = SPNL_INTERNAL;
   try {
     const RequestWire request(generation->request(), generation->id, spans_);
+    if (table_.descriptor->minor_built == 0 && request.sampling.set >= SPNL_SET_TYPICAL_P) {
+      problem = "the backend is older than a sampling option of this request";
+      return SPNL_UNSUPPORTED;
+    }
     // Before the call: should an event come early, it finds its generation.
     running_[generation->id] = generation;
     status = table_.submit(session_, &request.wire, &sequence, &error);

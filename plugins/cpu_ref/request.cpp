@@ -4,13 +4,12 @@
 
 #include "spnl/backend.hpp"
 #include "spnl/modelkit/prompt.h"
+#include "spnl/modelkit/sampling_request.h"
 
 namespace spnl::cpu_ref {
 namespace {
 
 using abi::Failure;
-
-constexpr uint32_t kMaxSamples = 1024;
 
 void refuse_what_is_missing(const spnl_request& request) {
   const auto unsupported = [](const std::string& word) {
@@ -27,32 +26,15 @@ void refuse_what_is_missing(const spnl_request& request) {
     throw Failure(SPNL_INVALID, "request: unknown span setting");
 }
 
-void read_sampling(const spnl_sampling& given, const Model& model, Request& request) {
-  const auto read = [&](uint64_t bit, auto& to, auto value) {
-    if (abi::has(&given, bit)) to = value;
-  };
-  modelkit::SamplingParams& to = request.sampling;
-  read(SPNL_SET_TEMPERATURE, to.temperature, given.temperature);
-  read(SPNL_SET_TOP_P, to.top_p, given.top_p);
-  read(SPNL_SET_MIN_P, to.min_p, given.min_p);
-  read(SPNL_SET_REPEAT_PENALTY, to.repeat_penalty, given.repeat_penalty);
-  read(SPNL_SET_PRESENCE_PENALTY, to.presence_penalty, given.presence_penalty);
-  read(SPNL_SET_FREQUENCY_PENALTY, to.frequency_penalty, given.frequency_penalty);
-  read(SPNL_SET_TOP_K, to.top_k, given.top_k);
-  read(SPNL_SET_SEED, to.seed, given.seed);
-  read(SPNL_SET_MAX_TOKENS, request.max_tokens, given.max_tokens);
-  read(SPNL_SET_TOP_LOGPROBS, request.wants_logprobs, true);
-  read(SPNL_SET_TOP_LOGPROBS, request.top_logprobs, given.top_logprobs);
-  if (request.top_logprobs > model.vocab())
-    throw Failure(SPNL_INVALID, "top_logprobs is larger than the vocabulary");
-  request.samples = std::max(1u, given.samples);
-  if (request.samples > kMaxSamples)
-    throw Failure(SPNL_INVALID, std::to_string(request.samples) + " samples; at most " +
-                                    std::to_string(kMaxSamples) + " in one request");
-  if (!abi::has(&given, SPNL_SET_STOPS)) return;
-  if (given.n_stops > 0 && given.stops == nullptr) throw Failure(SPNL_INVALID, "stops is NULL");
-  for (uint32_t i = 0; i < given.n_stops; ++i)
-    request.stops.emplace_back(abi::view(given.stops[i]));
+void read_sampling(const spnl_sampling* given, const Model& model, Request& request) {
+  modelkit::SamplingRequest read =
+      modelkit::read_sampling(given, *model.bundle().tokenizer, model.bundle().eos);
+  request.sampling = std::move(read.params);
+  request.samples = read.samples;
+  request.max_tokens = read.max_tokens;
+  request.wants_logprobs = read.want_logprobs;
+  request.top_logprobs = read.top_logprobs;
+  request.stops = std::move(read.stops);
 }
 
 /// Fragments stand in pre-order: a first child begins where its parent does, any other fragment
@@ -77,9 +59,7 @@ Request read_request(const spnl_request& given, const Model& model) {
   Request request;
   request.user_id = given.user_id;
   request.prefill_only = (given.flags & SPNL_REQ_PREFILL_ONLY) != 0;
-  if (given.sampling != nullptr)
-    read_sampling(abi::require(given.sampling, "sampling"), model, request);
-  modelkit::Sampler{request.sampling};  // refuses bad numbers now, not in a later step
+  read_sampling(given.sampling, model, request);
 
   modelkit::validate_prompt(prompt);
   modelkit::EncodedPrompt encoded = model.bundle().prompts->encode(prompt);

@@ -184,6 +184,7 @@ Sequence read_request(const spnl_request& request) {
   sequence.most = kContext - sequence.prompt_tokens;
   if (request.sampling == nullptr) return sequence;
   const spnl_sampling& sampling = require(request.sampling, "sampling");
+  spnl::abi::refuse_unknown_fields(sampling, (SPNL_SET_SEED << 1) - 1);
   if (spnl::abi::has(&sampling, SPNL_SET_STOPS) && sampling.n_stops > 0)
     unsupported("stop strings");
   if (spnl::abi::has(&sampling, SPNL_SET_TOP_LOGPROBS)) unsupported("logprobs");

@@ -96,6 +96,9 @@ int main(void) {
   FIELD(spnl_prompt, fragments);
   FIELD(spnl_prompt, tools_json);
   FIELD(spnl_prompt, flags);
+  STRUCT(spnl_logit_bias, 8);
+  FIELD(spnl_logit_bias, token);
+  FIELD(spnl_logit_bias, bias);
   STRUCT(spnl_sampling, 72);
   FIELD(spnl_sampling, struct_size);
   FIELD(spnl_sampling, samples);
@@ -112,6 +115,18 @@ int main(void) {
   FIELD(spnl_sampling, n_stops);
   FIELD(spnl_sampling, stops);
   FIELD(spnl_sampling, seed);
+  FIELD(spnl_sampling, typical_p);
+  FIELD(spnl_sampling, penalty_window);
+  FIELD(spnl_sampling, min_tokens);
+  FIELD(spnl_sampling, n_logit_biases);
+  FIELD(spnl_sampling, logit_biases);
+  FIELD(spnl_sampling, dry_multiplier);
+  FIELD(spnl_sampling, dry_base);
+  FIELD(spnl_sampling, dry_allowed_length);
+  FIELD(spnl_sampling, dry_window);
+  FIELD(spnl_sampling, n_dry_breakers);
+  FIELD(spnl_sampling, zero);
+  FIELD(spnl_sampling, dry_breakers);
   STRUCT(spnl_request, 80);
   FIELD(spnl_request, struct_size);
   FIELD(spnl_request, flags);

@@ -8,6 +8,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace spnl {
@@ -59,13 +60,22 @@ struct PromptOptions {
 enum class FinishReason { kEos, kStop, kLength, kCancelled, kError, kToolCall };
 std::string_view finish_reason_name(FinishReason reason);  ///< "eos", "stop", "length", "cancelled", ...
 
+/// "Don't repeat yourself" sampling; see spnl/backend.h.
+struct Dry {
+  float multiplier = 0.8f, base = 1.75f;
+  int32_t allowed_length = 2, window = -1;
+  std::vector<std::string> breakers = {"\n", ":", "\"", "*"};
+};
+
 struct GenerateRequest {
   Prompt prompt;
   PromptOptions prompt_options;
   uint32_t samples = 1;
-  std::optional<float> temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
-  std::optional<int32_t> top_k;
-  std::optional<uint32_t> max_tokens, top_logprobs;
+  std::optional<float> temperature, top_p, min_p, typical_p, repeat_penalty, presence_penalty, frequency_penalty;
+  std::optional<int32_t> top_k, penalty_window;
+  std::optional<uint32_t> max_tokens, min_tokens, top_logprobs;
+  std::vector<std::pair<int32_t, float>> logit_biases;
+  std::optional<Dry> dry;
   std::vector<std::string> stop;
   std::optional<uint64_t> seed;
   bool prefill_only = false;

@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 #define SPNL_ABI_MAJOR 1u /* in the entry symbol's name: spnl_backend_v1 */
-#define SPNL_ABI_MINOR 0u
+#define SPNL_ABI_MINOR 1u
 #define SPNL_ENTRY_SYMBOL "spnl_backend_v1"
 
 /* Does the sender's struct reach as far as `field`? */
@@ -184,7 +184,8 @@ typedef struct {
 
 /* ---- generation: submit, then step ---- */
 
-/* `set` says which fields count: one bit per field, in the order of the fields. */
+/* `set` says which fields count: one bit per field, in the order of the fields. A backend answers SPNL_UNSUPPORTED to
+ * bits that it does not know. */
 #define SPNL_SET_TEMPERATURE (1ull << 0)
 #define SPNL_SET_TOP_P (1ull << 1)
 #define SPNL_SET_MIN_P (1ull << 2)
@@ -196,6 +197,13 @@ typedef struct {
 #define SPNL_SET_TOP_LOGPROBS (1ull << 8)
 #define SPNL_SET_STOPS (1ull << 9)
 #define SPNL_SET_SEED (1ull << 10)
+/* since minor 1: */
+#define SPNL_SET_TYPICAL_P (1ull << 11)
+#define SPNL_SET_PENALTY_WINDOW (1ull << 12)
+#define SPNL_SET_MIN_TOKENS (1ull << 13)
+#define SPNL_SET_LOGIT_BIASES (1ull << 14)
+#define SPNL_SET_DRY (1ull << 15)
+typedef struct { int32_t token; float bias; } spnl_logit_bias; /* frozen */
 typedef struct {
   uint32_t struct_size, samples; /* samples 0 counts as 1 */
   uint64_t set;
@@ -204,6 +212,18 @@ typedef struct {
   uint32_t max_tokens, top_logprobs, n_stops;
   const spnl_str *stops;
   uint64_t seed; /* sample i of a request draws from (seed, i) alone */
+  /* since minor 1: */
+  float typical_p;        /* 1: off */
+  int32_t penalty_window; /* most recent tokens that penalties look at; -1: all */
+  uint32_t min_tokens;    /* no id that ends the answer before this many */
+  uint32_t n_logit_biases;
+  const spnl_logit_bias *logit_biases; /* added to the logits before anything else */
+  /* DRY: a token that would make a repetition of n >= dry_allowed_length tokens longer loses
+   * dry_multiplier * dry_base^(n - dry_allowed_length); no repetition reaches over a token that contains a breaker. */
+  float dry_multiplier, dry_base;
+  int32_t dry_allowed_length, dry_window; /* dry_window: most recent tokens searched; -1: all */
+  uint32_t n_dry_breakers, zero;
+  const spnl_str *dry_breakers;
 } spnl_sampling;
 
 #define SPNL_REQ_PREFILL_ONLY 1u /* fill the caches, no tokens, FINISH(LENGTH) */

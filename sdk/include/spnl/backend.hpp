@@ -150,4 +150,12 @@ inline bool has(const spnl_sampling* sampling, uint64_t bit) {
   return sampling != nullptr && (sampling->set & bit) != 0;
 }
 
+/// Failure(SPNL_UNSUPPORTED) when fields are set beyond `known`, or beyond what the struct holds.
+inline void refuse_unknown_fields(const spnl_sampling& sampling, uint64_t known) {
+  if ((sampling.set & ~known) != 0)
+    throw Failure(SPNL_UNSUPPORTED, "the request sets a sampling option that this backend lacks");
+  if ((sampling.set >> 11) != 0 && !SPNL_HAS(spnl_sampling, &sampling, dry_breakers))
+    throw Failure(SPNL_INVALID, "sampling: struct_size is too small for the fields that are set");
+}
+
 }  // namespace spnl::abi

@@ -61,35 +61,18 @@ Sampler::Sampler(const SamplingParams& params) : params_(params) {
   require(finite(params.temperature) && params.temperature >= 0, "temperature must be 0 or more");
   require(params.top_k >= 0, "top_k must be 0 (off) or more");
   require(params.top_p >= 0 && params.top_p <= 1, "top_p must be between 0 and 1");
+  require(params.typical_p >= 0 && params.typical_p <= 1, "typical_p must be between 0 and 1");
   require(params.min_p >= 0 && params.min_p <= 1, "min_p must be between 0 and 1");
   require(finite(params.repeat_penalty) && params.repeat_penalty > 0,
           "repeat_penalty must be above 0");
   require(finite(params.presence_penalty), "presence_penalty must be a finite number");
   require(finite(params.frequency_penalty), "frequency_penalty must be a finite number");
-}
-
-std::span<const float> Sampler::penalise(std::span<const float> logits,
-                                         std::span<const int32_t> history) {
-  const bool active = params_.repeat_penalty != 1 || params_.presence_penalty != 0 ||
-                      params_.frequency_penalty != 0;
-  const auto window = static_cast<size_t>(std::max(params_.penalty_window, 0));
-  if (params_.penalty_window >= 0 && history.size() > window) history = history.last(window);
-  if (!active || history.empty()) return logits;
-
-  penalised_.assign(logits.begin(), logits.end());
-  recent_.assign(history.begin(), history.end());
-  std::sort(recent_.begin(), recent_.end());
-  for (size_t i = 0; i < recent_.size();) {
-    const int32_t id = recent_[i];
-    const size_t first = i;
-    while (i < recent_.size() && recent_[i] == id) ++i;
-    if (id < 0 || static_cast<size_t>(id) >= logits.size()) continue;
-    float& logit = penalised_[static_cast<size_t>(id)];
-    logit = logit > 0 ? logit / params_.repeat_penalty
-                      : logit * params_.repeat_penalty;  // Keskar et al. 2019
-    logit -= static_cast<float>(i - first) * params_.frequency_penalty + params_.presence_penalty;
-  }
-  return penalised_;
+  require(finite(params.dry.multiplier) && params.dry.multiplier >= 0,
+          "dry_multiplier must be 0 (off) or more");
+  require(finite(params.dry.base) && params.dry.base >= 1, "dry_base must be 1 or more");
+  require(params.dry.allowed_length >= 1, "dry_allowed_length must be 1 or more");
+  for (const auto& [id, bias] : params.logit_biases)
+    require(!std::isnan(bias), "a logit bias is not a number");
 }
 
 // Fills candidates_ with the `count` best, sorted. Nearly all logits fail one compare with the
@@ -114,32 +97,68 @@ void Sampler::collect_best(std::span<const float> logits, size_t count) {
   std::sort(candidates_.begin(), candidates_.end(), better);
 }
 
+// Drops from candidates_ those whose surprise is farthest from the expected one, until typical_p of
+// the mass is left; at least one stays. Returns the mass that is left.
+double Sampler::keep_typical(float highest) {
+  double mass = 0, entropy = 0;
+  for (const auto& candidate : candidates_) mass += weight(candidate.first, highest, 1);
+  const auto surprise = [&](float logit) {
+    return std::log(mass) - (static_cast<double>(logit) - static_cast<double>(highest));
+  };
+  for (const auto& candidate : candidates_) {
+    const double w = weight(candidate.first, highest, 1);
+    if (w > 0 && candidate.first > kNever) entropy += w / mass * surprise(candidate.first);
+  }
+  const auto distance = [&](const std::pair<float, int32_t>& candidate) {
+    return candidate.first > kNever ? std::abs(surprise(candidate.first) - entropy)
+                                    : std::numeric_limits<double>::infinity();
+  };
+  std::sort(candidates_.begin(), candidates_.end(), [&](const auto& a, const auto& b) {
+    const double da = distance(a), db = distance(b);
+    return da != db ? da < db : better(a, b);
+  });
+  double sum = 0;
+  size_t kept = 0;
+  while (kept < candidates_.size()) {
+    sum += weight(candidates_[kept++].first, highest, 1);
+    if (sum >= static_cast<double>(params_.typical_p) * mass) break;
+  }
+  candidates_.resize(kept);
+  std::sort(candidates_.begin(), candidates_.end(), better);
+  return sum;
+}
+
 // Fills candidates_ with what the filters leave and returns how many; the rest of candidates_ is of
 // no use.
 size_t Sampler::select(std::span<const float> logits, float highest) {
   candidates_.clear();
   const double lowest = params_.min_p > 0 ? std::log(static_cast<double>(params_.min_p)) : 0;
+  float best = highest;  // of the candidates
   const auto wanted = [&](float logit) {
-    return params_.min_p <= 0 || logit == highest ||
-           (logit > kNever && static_cast<double>(logit) - static_cast<double>(highest) >= lowest);
+    return params_.min_p <= 0 || logit == best ||
+           (logit > kNever && static_cast<double>(logit) - static_cast<double>(best) >= lowest);
   };
   const bool limited = params_.top_k > 0 && static_cast<size_t>(params_.top_k) < logits.size();
-  const bool by_mass = params_.top_p < 1;
+  const bool typical = params_.typical_p < 1 && !std::isinf(highest), by_mass = params_.top_p < 1;
   double mass = 0;
   if (limited) {
     collect_best(logits, static_cast<size_t>(params_.top_k));
     for (const auto& candidate : candidates_) mass += weight(candidate.first, highest, 1);
   } else {
-    // min-p compares with the best token, which top-p keeps, so it can go first; top-p still counts
-    // the whole mass.
+    // min-p compares with the best token, which top-p keeps, so it can go first; top-p and typical
+    // still count the whole mass.
     for (size_t i = 0; i < logits.size(); ++i) {
       if (by_mass) mass += weight(logits[i], highest, 1);
-      if (wanted(logits[i]))
+      if (typical || wanted(logits[i]))
         candidates_.emplace_back(logits[i] > kNever ? logits[i] : kNever, static_cast<int32_t>(i));
     }
-    if (!by_mass) return candidates_.size();
+    if (!by_mass && !typical) return candidates_.size();
   }
-  size_t sorted = limited ? candidates_.size() : 0, kept = 0;
+  if (typical) {
+    mass = keep_typical(highest);
+    best = candidates_[0].first;
+  }
+  size_t sorted = limited || typical ? candidates_.size() : 0, kept = 0;
   double sum = 0;
   while (kept < candidates_.size()) {
     if (kept == sorted) {  // sort only as far as the mass reaches
@@ -164,7 +183,8 @@ double Sampler::draw() const {
 }
 
 int32_t Sampler::choose(std::span<const float> logits, float highest, double random) {
-  const bool filtered = params_.top_k > 0 || params_.top_p < 1 || params_.min_p > 0;
+  const bool filtered =
+      params_.top_k > 0 || params_.typical_p < 1 || params_.top_p < 1 || params_.min_p > 0;
   const size_t count = filtered ? select(logits, highest) : logits.size();
   const auto temperature = static_cast<double>(params_.temperature);
   weights_.resize(count);
@@ -175,7 +195,7 @@ int32_t Sampler::choose(std::span<const float> logits, float highest, double ran
   }
   const double target = random * total;
   double sum = 0;
-  int32_t chosen = first_with(logits, highest);
+  int32_t chosen = filtered ? candidates_[0].second : first_with(logits, highest);
   for (size_t i = 0; i < count; ++i) {
     if (!(weights_[i] > 0)) continue;
     sum += weights_[i];
@@ -187,7 +207,7 @@ int32_t Sampler::choose(std::span<const float> logits, float highest, double ran
 
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {
   require(!logits.empty(), "no logits");
-  logits = penalise(logits, history);
+  logits = adjust(logits, history);
   const float highest = highest_of(logits);
   const double random = draw();
   ++drawn_;

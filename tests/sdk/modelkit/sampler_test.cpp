@@ -35,8 +35,25 @@ std::map<int32_t, double> reference(std::vector<float> logits, const SamplingPar
   if (p.top_k > 0 && order.size() > static_cast<size_t>(p.top_k))
     order.resize(static_cast<size_t>(p.top_k));
   const double best = logits[order[0]];
+  if (p.typical_p < 1) {  // Meister et al., the set of section 3.2
+    double total = 0, entropy = 0;
+    for (const int32_t id : order) total += std::exp(logits[id] - best);
+    const auto surprise = [&](int32_t id) { return std::log(total) - (logits[id] - best); };
+    for (const int32_t id : order) entropy += std::exp(logits[id] - best) / total * surprise(id);
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+      return std::abs(surprise(a) - entropy) < std::abs(surprise(b) - entropy);
+    });
+    double reached = 0;
+    size_t left = 0;
+    while (left < order.size() && reached < static_cast<double>(p.typical_p) * total)
+      reached += std::exp(logits[order[left++]] - best);
+    order.resize(left);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+  }
   double mass = 0, sum = 0;
   for (const int32_t id : order) mass += std::exp(logits[id] - best);
+  const double top = logits[order[0]];
   size_t kept = 0;
   while (kept < order.size()) {
     sum += std::exp(logits[order[kept++]] - best);
@@ -46,7 +63,7 @@ std::map<int32_t, double> reference(std::vector<float> logits, const SamplingPar
   std::map<int32_t, double> out;
   double total = 0;
   for (const int32_t id : order) {
-    if (std::exp(logits[id] - best) < static_cast<double>(p.min_p) * (1 - 1e-12)) continue;
+    if (std::exp(logits[id] - top) < static_cast<double>(p.min_p) * (1 - 1e-12)) continue;
     total += out[id] = std::exp((logits[id] - best) / static_cast<double>(p.temperature));
   }
   for (auto& [id, probability] : out) probability /= total;
@@ -99,6 +116,10 @@ BOOST_AUTO_TEST_CASE(filters_leave_the_right_distribution) {
   check_distribution(logits,
                      {.temperature = 0.8f, .top_k = 20, .top_p = 0.9f, .min_p = 0.05f, .seed = 6});
   check_distribution(logits, {.temperature = 2, .top_k = 1000, .top_p = 0.95f, .seed = 7});
+  check_distribution(logits, {.temperature = 1, .typical_p = 0.5f, .seed = 8});
+  check_distribution(logits, {.temperature = 1, .top_k = 30, .typical_p = 0.8f, .seed = 9});
+  check_distribution(
+      logits, {.temperature = 1.2f, .typical_p = 0.7f, .top_p = 0.8f, .min_p = 0.02f, .seed = 10});
 }
 
 BOOST_AUTO_TEST_CASE(large_vocabulary_keeps_the_same_set_as_a_full_sort) {
@@ -173,10 +194,67 @@ BOOST_AUTO_TEST_CASE(penalties_look_at_recent_tokens) {
   BOOST_TEST(negative.sample(std::vector<float>{-1, -2}, std::vector<int32_t>{0}) == 1);  // -4 < -2
 }
 
+BOOST_AUTO_TEST_CASE(logit_biases_and_least_number_of_tokens) {
+  const std::vector<float> logits{4, 3, 2, 1};
+  Sampler biased({.logit_biases = {{3, 9.5f}, {0, -kInf}, {99, 5}, {-1, 5}}});
+  BOOST_TEST(biased.sample(logits, {}) == 3);
+  Sampler banned({.logit_biases = {{0, -kInf}}});
+  BOOST_TEST(banned.sample(logits, {}) == 1);
+  Sampler longer({.min_tokens = 2, .end_ids = {0, 7}});
+  BOOST_TEST(longer.sample(logits, {}) == 1);
+  BOOST_TEST(longer.sample(logits, {}) == 1);
+  BOOST_TEST(longer.sample(logits, {}) == 0);
+}
+
+// DRY from its definition: for each token, the longest ending of the history that stood before an
+// earlier occurrence of that token.
+std::vector<float> dry_reference(std::vector<float> logits, const std::vector<int32_t>& history,
+                                 const DryParams& dry) {
+  const auto n = static_cast<int>(history.size());
+  const auto breaks = [&](int32_t id) { return dry.breakers && (*dry.breakers)[id]; };
+  std::map<int32_t, int> longest;
+  for (int i = 0; i < n; ++i) {
+    int length = 0;
+    while (i - 1 - length >= 0 && history[i - 1 - length] == history[n - 1 - length] &&
+           !breaks(history[n - 1 - length]))
+      ++length;
+    longest[history[i]] = std::max(longest[history[i]], length);
+  }
+  for (const auto& [id, length] : longest)
+    if (length >= dry.allowed_length && !breaks(id))
+      logits[id] -= dry.multiplier * std::pow(dry.base, float(length - dry.allowed_length));
+  return logits;
+}
+
+BOOST_AUTO_TEST_CASE(dry_is_its_definition) {
+  auto breakers = std::make_shared<std::vector<bool>>(4);
+  (*breakers)[3] = true;
+  uint32_t state = 7;
+  for (int round = 0; round < 400; ++round) {
+    const auto logits = random_logits(4, static_cast<uint32_t>(round), 3);
+    std::vector<int32_t> history;
+    for (int i = 0; i < round % 40; ++i)
+      history.push_back(static_cast<int32_t>((state = state * 1664525u + 1013904223u) >> 30));
+    DryParams dry{.multiplier = 0.9f, .base = 1.3f, .allowed_length = 1 + round % 3};
+    if (round % 2 == 0) dry.breakers = breakers;
+    const auto want = dry_reference(logits, history, dry);
+    const auto best = std::max_element(want.begin(), want.end()) - want.begin();
+    BOOST_TEST(Sampler({.dry = dry}).sample(logits, history) == best, "round " << round);
+  }
+  const std::vector<int32_t> same(5000, 1);
+  BOOST_TEST(Sampler({.dry = {.multiplier = 1}}).sample(std::vector<float>{0, kInf}, same) >= 0);
+  BOOST_TEST(
+      Sampler({.dry = {.multiplier = 1, .window = 1}}).sample(std::vector<float>{0, 0.5f}, same) ==
+      1);
+}
+
 BOOST_AUTO_TEST_CASE(extreme_logits_never_choose_the_impossible) {
   Sampler sampler({.temperature = 1, .top_k = 2, .top_p = 0.9f, .min_p = 0.1f});
   const std::vector<float> logits{-kInf, kNan, 1e30f, -1e30f};
   for (int i = 0; i < 50; ++i) BOOST_TEST(sampler.sample(logits, {}) == 2);
+  Sampler typical({.temperature = 1, .typical_p = 0.5f});
+  for (int i = 0; i < 50; ++i) BOOST_TEST(typical.sample(logits, {}) == 2);
+  BOOST_TEST(typical.sample(std::vector<float>{1, kInf, kNan}, {}) == 1);
   Sampler tiny({.temperature = 1e-30f});
   for (int i = 0; i < 50; ++i) BOOST_TEST(tiny.sample(std::vector<float>{0, 1, 0.999f}, {}) == 1);
   Sampler hot({.temperature = 3e38f});
@@ -191,8 +269,11 @@ BOOST_AUTO_TEST_CASE(refuses_parameters_out_of_range) {
        {SamplingParams{.temperature = -1}, SamplingParams{.temperature = kNan},
         SamplingParams{.temperature = kInf}, SamplingParams{.top_k = -1},
         SamplingParams{.top_p = 1.5f}, SamplingParams{.top_p = kNan},
-        SamplingParams{.min_p = -0.1f}, SamplingParams{.repeat_penalty = 0},
-        SamplingParams{.presence_penalty = kNan}, SamplingParams{.frequency_penalty = kInf}}) {
+        SamplingParams{.typical_p = 1.1f}, SamplingParams{.dry = {.multiplier = -1}},
+        SamplingParams{.dry = {.base = 0.5f}}, SamplingParams{.dry = {.allowed_length = 0}},
+        SamplingParams{.logit_biases = {{1, kNan}}}, SamplingParams{.min_p = -0.1f},
+        SamplingParams{.repeat_penalty = 0}, SamplingParams{.presence_penalty = kNan},
+        SamplingParams{.frequency_penalty = kInf}}) {
     BOOST_CHECK_EXCEPTION(Sampler{params}, Error,
                           [](const Error& e) { return e.code() == ErrorCode::kInvalid; });
   }
