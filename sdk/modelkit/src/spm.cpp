@@ -18,7 +18,8 @@ bool blank_inside(std::string_view token) {
 
 }  // namespace
 
-SpmModel::SpmModel(const Vocabulary& vocabulary) : vocabulary_(vocabulary), words_apart_(true) {
+SpmModel::SpmModel(const Vocabulary& vocabulary, const SpmOptions& options)
+    : vocabulary_(vocabulary), options_(options), words_apart_(true) {
   byte_tokens_.fill(-1);
   constexpr uint8_t kNeverMerged = Vocabulary::kControl | Vocabulary::kUnknown | Vocabulary::kByte;
   for (int32_t id = 0; id < vocabulary.size(); ++id) {
@@ -51,15 +52,18 @@ void SpmModel::emit(std::string_view piece, size_t source_begin, size_t source_e
     out.ends.push_back(source_end);
     return;
   }
-  const bool bytes_known = std::all_of(piece.begin(), piece.end(), [&](char c) {
-    return byte_tokens_[static_cast<unsigned char>(c)] >= 0;
-  });
+  const bool bytes_known =
+      options_.byte_fallback && std::all_of(piece.begin(), piece.end(), [&](char c) {
+        return byte_tokens_[static_cast<unsigned char>(c)] >= 0;
+      });
   if (!bytes_known) {
-    const auto unknown = vocabulary_.unknown();
-    // Nothing in the vocabulary can stand for it; "unknown" may be a control token, which plain
-    // text must not spell.
-    if (!unknown || (vocabulary_.flags(*unknown) & Vocabulary::kControl) != 0) return;
-    out.ids.push_back(*unknown);
+    if (!options_.unknown) return;
+    if (options_.fuse_unknown && !out.ids.empty() && out.ids.back() == *options_.unknown &&
+        out.ends.back() == source_begin) {
+      out.ends.back() = source_end;
+      return;
+    }
+    out.ids.push_back(*options_.unknown);
     out.ends.push_back(source_end);
     return;
   }
@@ -155,6 +159,14 @@ void SpmModel::encode(std::string_view text, size_t begin, size_t end, bool pref
     at += size;
   }
   flush(end);
+}
+
+void SpmModel::encode_bytes(std::string_view word, size_t base, EncodedText& out) const {
+  std::vector<Symbol> symbols;
+  std::vector<Candidate> heap;
+  symbols.reserve(word.size());
+  for (size_t i = 0; i < word.size(); ++i) symbols.push_back({i, base + i + 1, 1, -1, -1});
+  if (!symbols.empty()) encode_word(word, symbols, heap, out);
 }
 
 }  // namespace spnl::modelkit

@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -8,17 +9,25 @@
 
 namespace spnl::modelkit {
 
+struct SpmOptions {
+  std::optional<int32_t> unknown;  ///< without it, what is no token is left out
+  bool fuse_unknown = false;       ///< neighbouring unknown characters are one
+  bool byte_fallback = true;       ///< unknown characters become byte tokens first
+};
+
 /// SentencePiece's BPE as GGUF's "llama" vocabularies mean it: characters are symbols, and of all
 /// neighbours whose joined text is a token those with the highest score merge first, of equal ones
 /// the leftmost. What is no token in the end becomes its bytes. Const after construction:
 /// thread-safe.
 class SpmModel {
  public:
-  explicit SpmModel(const Vocabulary& vocabulary);
+  SpmModel(const Vocabulary& vocabulary, const SpmOptions& options);
 
   /// Appends the ids of text[begin, end) and where each ends. `prefix`: as if a blank stood before
   /// it.
   void encode(std::string_view text, size_t begin, size_t end, bool prefix, EncodedText& out) const;
+  /// As encode for one word whose symbols are bytes.
+  void encode_bytes(std::string_view word, size_t base, EncodedText& out) const;
 
  private:
   struct Symbol {
@@ -42,6 +51,7 @@ class SpmModel {
   void emit(std::string_view piece, size_t source_begin, size_t source_end, EncodedText& out) const;
 
   const Vocabulary& vocabulary_;
+  SpmOptions options_;
   std::array<int32_t, 256> byte_tokens_;
   bool words_apart_;  ///< no token has a blank after another character, so nothing merges across
                       ///< the start of a word

@@ -6,6 +6,7 @@
 #include "spm.h"
 #include "spnl/modelkit/error.h"
 #include "tokenizer/added_tokens.h"
+#include "tokenizer/byte_alphabet.h"
 #include "tokenizer_vocab.h"
 
 namespace spnl::modelkit {
@@ -139,7 +140,7 @@ class BpeTokenizer final : public TokenizerBase {
                     EncodedText& out) const override {
     model_.encode(text, begin, end, out);
   }
-  std::string plain_piece(std::string_view text) const override { return model_.decode(text); }
+  std::string plain_piece(std::string_view text) const override { return from_alphabet(text); }
 
   BpeModel model_;
 };
@@ -148,12 +149,20 @@ class SpmTokenizer final : public TokenizerBase {
  public:
   explicit SpmTokenizer(const TokenizerData& data)
       : TokenizerBase(data),
-        model_(vocabulary()),
+        model_(vocabulary(), options_of(vocabulary())),
         add_space_prefix_(data.add_space_prefix.value_or(true)) {
     set_add_bos(data.add_bos.value_or(true));
   }
 
  private:
+  // "Unknown" may be a control token that means something, which plain text must not spell.
+  static SpmOptions options_of(const Vocabulary& vocabulary) {
+    SpmOptions options;
+    const auto unknown = vocabulary.unknown();
+    if (unknown && (vocabulary.flags(*unknown) & Vocabulary::kControl) == 0)
+      options.unknown = unknown;
+    return options;
+  }
   void encode_plain(std::string_view text, size_t begin, size_t end, bool after_special,
                     EncodedText& out) const override {
     model_.encode(text, begin, end, add_space_prefix_ && after_special, out);

@@ -190,6 +190,19 @@ void Vocabulary::find_ends(const TokenizerData& data) {
   for (const auto& id : {data.eos, data.eot, data.eom}) {
     if (const auto valid = id_in(id, size())) ends.push_back(*valid);
   }
+  if (data.ends) {
+    for (const uint64_t id : *data.ends) {
+      if (const auto valid = id_in(id, size())) ends.push_back(*valid);
+    }
+  } else {
+    guess_ends();
+  }
+  std::sort(ends.begin(), ends.end());
+  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
+}
+
+void Vocabulary::guess_ends() {
+  std::vector<int32_t>& ends = end_of_generation_;
   for (const std::string_view spelling : kEndSpellings) {
     const int32_t id = find(spelling);
     if (id < 0) continue;
@@ -207,8 +220,6 @@ void Vocabulary::find_ends(const TokenizerData& data) {
       (has("<|flush|>") && (has("<|calls|>") || has("<|call|>")))) {
     std::erase(ends, find("<|end|>"));
   }
-  std::sort(ends.begin(), ends.end());
-  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
 }
 
 void Vocabulary::apply_model_name(const std::string& name) {

@@ -20,6 +20,8 @@ struct TokenizerData {
   std::span<const int64_t> types;  ///< empty: all normal
   std::span<const std::string_view> merges;
   std::optional<uint64_t> bos, eos, eot, eom, unknown;
+  std::optional<std::vector<uint64_t>> ends;  ///< what ends an answer besides eos, eot and eom;
+                                              ///< absent: guessed from spellings
   std::optional<bool> add_bos, add_eos, add_space_prefix;
   std::string
       model_name;  ///< general.name: some models need the blanks after control tokens dropped
@@ -78,6 +80,7 @@ class Vocabulary {
   void copy_kinds(const TokenizerData& data);
   void index();
   void find_ends(const TokenizerData& data);
+  void guess_ends();
   void apply_model_name(const std::string& name);
 
   std::string arena_;
