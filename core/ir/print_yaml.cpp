@@ -104,7 +104,10 @@ bool is_block(std::string_view text) {
 
 class YamlSink final : public ir::DataSink {
  public:
-  std::string take() { return std::move(out_); }
+  std::string take() {
+    if (break_needed_) out_ += '\n';
+    return std::move(out_);
+  }
 
   void begin_map(size_t entries) override { begin(false, entries); }
   void end_map() override { open_.pop_back(); }
@@ -164,6 +167,7 @@ class YamlSink final : public ir::DataSink {
 
   /// What goes before a value that stands on its key's line, or as an item.
   void lead() {
+    break_needed_ = false;
     if (open_.back().list)
       item();
     else
@@ -178,8 +182,9 @@ class YamlSink final : public ir::DataSink {
   }
 
   void block(std::string_view text) {
-    out_ += text.ends_with('\n') ? "|" : "|-";
-    if (text.ends_with('\n')) text.remove_suffix(1);
+    break_needed_ = text.ends_with('\n');
+    out_ += break_needed_ ? "|" : "|-";
+    if (break_needed_) text.remove_suffix(1);
     const size_t indent = open_.back().indent + 2;
     for (size_t start = 0; start <= text.size();) {
       const size_t end = std::min(text.find('\n', start), text.size());
@@ -193,6 +198,7 @@ class YamlSink final : public ir::DataSink {
   void break_line(size_t indent) { (out_ += '\n').append(indent, ' '); }
 
   std::string out_;
+  bool break_needed_ = false;  ///< the last text is a block whose last line break counts
   std::vector<Level> open_;
 };
 

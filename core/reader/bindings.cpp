@@ -1,5 +1,7 @@
 #include "reader/bindings.h"
 
+#include <optional>
+
 #include "reader/value.h"
 #include "util/text.h"
 
@@ -23,6 +25,13 @@ Hole hole_at(std::string_view text) {
   return {name, end + 2};
 }
 
+/// As templates show it; no value for documents.
+std::optional<std::string> text_of(const BindingValue& value) {
+  if (const auto* string = std::get_if<std::string>(&value)) return *string;
+  if (const auto* number = std::get_if<double>(&value)) return print_number(make_number(*number));
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::string unbound_hint(const std::string& name, std::vector<std::string> known) {
@@ -32,11 +41,6 @@ std::string unbound_hint(const std::string& name, std::vector<std::string> known
        {"model", "prompt", "n", "temperature", "max_tokens", "chunk_size", "embedding_model"})
     known.emplace_back(usual);
   return text::did_you_mean(name, known);
-}
-
-std::string binding_text(const BindingValue& value) {
-  if (const auto* string = std::get_if<std::string>(&value)) return *string;
-  return print_number(make_number(std::get<double>(value)));
 }
 
 std::string_view hole_name(std::string_view text) {
@@ -66,7 +70,11 @@ std::string fill_holes(const Source& source, const ReadOptions& options, std::st
       source.fail(place(text.substr(at, hole.length)), "undefined name " + text::quote(name),
                   "a bound one", hint.empty() ? "bind it with --set NAME=VALUE" : hint);
     }
-    (out += text.substr(done, at - done)) += binding_text(bound->second);
+    const auto filled = text_of(bound->second);
+    if (!filled)
+      source.fail(place(text.substr(at, hole.length)), "a list of documents",
+                  "a string or a number");
+    (out += text.substr(done, at - done)) += *filled;
     done = at + hole.length;
   }
   return out += text.substr(done);

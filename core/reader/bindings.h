@@ -13,9 +13,6 @@ namespace spnl::reader {
 /// to bind it.
 std::string unbound_hint(const std::string& name, std::vector<std::string> known);
 
-/// As `format` and templates show it.
-std::string binding_text(const BindingValue& value);
-
 /// The name in a text that is nothing but one hole, "{{name}}"; else empty.
 std::string_view hole_name(std::string_view text);
 

@@ -18,6 +18,18 @@ void Interpreter::expect_count(const Call& call, size_t least, size_t most,
                  usage);
 }
 
+void Interpreter::expect_arguments(const Call& call, size_t least, size_t most,
+                                   const std::string& usage) const {
+  const auto given = arguments(call);
+  if (given.size() > most)
+    source_.fail(forms_[given[most]].position, forms_.describe(given[most]), "')'",
+                 "it is written " + usage);
+  if (given.size() < least)
+    source_.fail(position(call),
+                 std::to_string(given.size()) + (given.size() == 1 ? " argument" : " arguments"),
+                 usage);
+}
+
 std::string Interpreter::string(Value& value, const std::string& expected) const {
   if (auto* string = std::get_if<std::string>(&value.data)) return std::move(*string);
   fail(value, expected);
@@ -48,8 +60,10 @@ Query Interpreter::query(Value& value) const {
     append_queries(value, seq.children);
     return {std::move(seq), value.position};
   }
-  fail(value, "a query",
-       std::holds_alternative<Number>(value.data) ? "numbers are no messages; quote it" : "");
+  const char* hint = "";
+  if (std::holds_alternative<Number>(value.data)) hint = "numbers are no messages; quote it";
+  if (std::holds_alternative<Document>(value.data)) hint = "(file PATH) gives the text alone";
+  fail(value, "a query", hint);
 }
 
 void Interpreter::append_queries(Value& value, QueryList& to) const {
@@ -62,7 +76,26 @@ void Interpreter::append_queries(Value& value, QueryList& to) const {
 
 List& Interpreter::list(Value& value) const {
   if (auto* list = std::get_if<List>(&value.data)) return *list;
-  fail(value, "a list");
+  const auto* text = std::get_if<std::string>(&value.data);
+  std::string problem;
+  const auto strings = text != nullptr ? json_strings(*text, problem) : std::nullopt;
+  if (!problem.empty()) source_.fail(value.position, problem, "strings alone");
+  if (!strings) fail(value, "a list");
+  List list;
+  for (const std::string& string : *strings) list.items.push_back({string, value.position});
+  return value.data.emplace<List>(std::move(list));
+}
+
+bool Interpreter::holds_json_array(const Value& value) const {
+  const auto* text = std::get_if<std::string>(&value.data);
+  std::string problem;
+  return text != nullptr && json_strings(*text, problem).has_value();
+}
+
+std::string_view Interpreter::symbol(uint32_t form) const {
+  if (forms_[form].kind != FormKind::kSymbol)
+    source_.fail(forms_[form].position, forms_.describe(form), "a symbol");
+  return forms_.text(form);
 }
 
 }  // namespace spnl::reader

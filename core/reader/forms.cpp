@@ -41,6 +41,15 @@ constexpr FormSpec kForms[] = {
     {"prefix", build_prefix},
     {"let", build_let, plan_let},
     {"foreach", build_foreach, plan_foreach},
+    {"take", build_take},
+    {"chunk", build_chunk, plan_chunk},
+    {"lambda", build_lambda, plan_lambda},
+    {"document", build_document},
+    {"binary", build_binary},
+    {"augment", build_augment},
+    {"with", build_with},
+    {"extract", build_extract},
+    {"combine", build_combine},
 };
 
 }  // namespace

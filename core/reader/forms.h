@@ -30,14 +30,29 @@ Value build_fetchn(Interpreter&, Call&);
 Value build_fetchb(Interpreter&, Call&);
 
 // forms_values.cpp
+Value build_format(Interpreter&, Call&);
+Value build_let(Interpreter&, Call&);
+void plan_let(Interpreter&, Call&);
+
+// forms_lists.cpp
 Value build_list(Interpreter&, Call&);
 Value build_concat(Interpreter&, Call&);
 Value build_length(Interpreter&, Call&);
-Value build_format(Interpreter&, Call&);
+Value build_take(Interpreter&, Call&);
 Value build_prefix(Interpreter&, Call&);
-Value build_let(Interpreter&, Call&);
-void plan_let(Interpreter&, Call&);
 Value build_foreach(Interpreter&, Call&);
 void plan_foreach(Interpreter&, Call&);
+Value build_lambda(Interpreter&, Call&);
+void plan_lambda(Interpreter&, Call&);
+Value build_chunk(Interpreter&, Call&);
+void plan_chunk(Interpreter&, Call&);
+
+// forms_retrieval.cpp
+Value build_document(Interpreter&, Call&);
+Value build_binary(Interpreter&, Call&);
+Value build_augment(Interpreter&, Call&);
+Value build_with(Interpreter&, Call&);
+Value build_extract(Interpreter&, Call&);
+Value build_combine(Interpreter&, Call&);
 
 }  // namespace spnl::reader

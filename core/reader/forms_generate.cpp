@@ -110,9 +110,11 @@ Query joined(const Interpreter& in, Option& option, SourcePosition position) {
   return {std::move(seq), position};
 }
 
+/// Strings, lists of strings, and JSON arrays of strings out of files and bindings.
 std::vector<std::string> strings_of(const Interpreter& in, Values& values) {
   std::vector<std::string> strings;
   for (Value& value : values) {
+    if (value.from_outside && in.holds_json_array(value)) in.list(value);
     if (auto* list = std::get_if<List>(&value.data))
       for (Value& item : list->items) strings.push_back(in.string(item));
     else

@@ -1,17 +1,11 @@
+#include "reader/bindings.h"
 #include "reader/forms.h"
 #include "util/text.h"
 
 namespace spnl::reader {
 namespace {
 
-void append_item(const Interpreter& in, Value& value, List& to) {
-  if (!std::holds_alternative<std::string>(value.data) &&
-      !std::holds_alternative<Query>(value.data))
-    in.fail(value, "a string or a query");
-  to.items.push_back(std::move(value));
-}
-
-/// A string, number or list as `format` shows it.
+/// A string or number as `format` shows it.
 std::string shown(const Interpreter& in, const Value& value, bool quoted) {
   std::string text;
   if (const auto* number = std::get_if<Number>(&value.data))
@@ -42,36 +36,7 @@ Hole parse_hole(const Interpreter& in, SourcePosition position, std::string_view
   return hole;
 }
 
-std::string_view symbol_argument(const Interpreter& in, uint32_t form) {
-  if (in.forms()[form].kind != FormKind::kSymbol)
-    in.source().fail(in.forms()[form].position, in.forms().describe(form), "a symbol");
-  return in.forms().text(form);
-}
-
 }  // namespace
-
-Value build_list(Interpreter& in, Call& call) {
-  List list;
-  for (Value& value : call.values) append_item(in, value, list);
-  return {std::move(list), in.position(call)};
-}
-
-Value build_concat(Interpreter& in, Call& call) {
-  List all;
-  for (Value& value : call.values) {
-    if (auto* list = std::get_if<List>(&value.data))
-      for (Value& item : list->items) all.items.push_back(std::move(item));
-    else
-      append_item(in, value, all);
-  }
-  return {std::move(all), in.position(call)};
-}
-
-Value build_length(Interpreter& in, Call& call) {
-  in.expect_count(call, 1, 1, "(length LIST)");
-  const size_t n = in.list(call.values[0]).items.size();
-  return {Number{static_cast<double>(n), n}, in.position(call)};
-}
 
 Value build_format(Interpreter& in, Call& call) {
   in.expect_count(call, 1, SIZE_MAX, "(format TEXT VALUE...)");
@@ -104,7 +69,7 @@ Value build_format(Interpreter& in, Call& call) {
       value = in.lookup(call.scope, hole.name);
       if (value == nullptr)
         in.source().fail(place, "unbound name " + text::quote(hole.name) + " in a format",
-                         "a bound one");
+                         "a bound one", unbound_hint(hole.name, in.names(call.scope)));
     }
     const std::string text = shown(in, *value, hole.quoted);
     in.charge(text.size(), place);
@@ -114,25 +79,11 @@ Value build_format(Interpreter& in, Call& call) {
   return {std::move(out), in.position(call)};
 }
 
-Value build_prefix(Interpreter& in, Call& call) {
-  in.expect_count(call, 2, 2, "(prefix TEXT LIST)");
-  const std::string prefix = in.string(call.values[0]);
-  List& list = in.list(call.values[1]);
-  size_t i = 0;
-  for (Value& item : list.items) {
-    std::string text = prefix + std::to_string(++i) + ": " + text::quote_json(in.string(item));
-    in.charge(text.size(), item.position);
-    item.data = Query{User{std::move(text)}, item.position};
-  }
-  return {std::move(list), in.position(call)};
-}
-
 void plan_let(Interpreter& in, Call& call) {
   constexpr const char* kUsage = "(let ((NAME VALUE)...) QUERY)";
   const auto arguments = in.arguments(call);
   if (call.phase == 0) {
-    if (arguments.size() != 2)
-      in.source().fail(in.position(call), std::to_string(arguments.size()) + " arguments", kUsage);
+    in.expect_arguments(call, 2, 2, kUsage);
     if (in.forms()[arguments[0]].kind != FormKind::kList)
       in.source().fail(in.forms()[arguments[0]].position, in.forms().describe(arguments[0]),
                        "((NAME VALUE)...)");
@@ -141,13 +92,13 @@ void plan_let(Interpreter& in, Call& call) {
       if (parts.size() != 2)
         in.source().fail(in.forms()[binding].position, in.forms().describe(binding),
                          "(NAME VALUE)");
-      symbol_argument(in, parts[0]);
+      in.symbol(parts[0]);
       call.steps.push_back({parts[1], call.scope});
     }
   }
   // Without bindings the values are complete at once, so both phases may pass in one call.
   if (call.phase <= 1 && call.next == call.steps.size()) {
-    const uint32_t scope = in.new_scope(call.scope);
+    const uint32_t scope = in.new_scope(call.scope, in.position(call));
     const auto bindings = in.forms().parts(arguments[0]);
     for (size_t i = 0; i < bindings.size(); ++i)
       in.bind(scope, in.forms().text(bindings[i] + 1), std::move(call.values[i]));
@@ -159,36 +110,5 @@ void plan_let(Interpreter& in, Call& call) {
 }
 
 Value build_let(Interpreter&, Call& call) { return std::move(call.values.back()); }
-
-void plan_foreach(Interpreter& in, Call& call) {
-  constexpr const char* kUsage = "(foreach NAME START COUNT QUERY)";
-  const auto arguments = in.arguments(call);
-  if (call.phase == 0) {
-    if (arguments.size() != 4)
-      in.source().fail(in.position(call), std::to_string(arguments.size()) + " arguments", kUsage);
-    symbol_argument(in, arguments[0]);
-    call.steps = {{arguments[1], call.scope}, {arguments[2], call.scope}};
-    call.phase = 1;
-  } else if (call.phase == 1) {
-    const uint64_t start = in.whole(call.values[0], 0, UINT32_MAX, "a whole number from 0");
-    const uint64_t count =
-        in.whole(call.values[1], 0, 1'000'000, "a whole number from 0 to 1,000,000");
-    call.steps.reserve(call.steps.size() + count);
-    for (uint64_t i = start; i < start + count; ++i) {
-      const uint32_t scope = in.new_scope(call.scope);
-      in.charge(256, in.position(call));
-      in.bind(scope, in.forms().text(arguments[0]),
-              {Number{static_cast<double>(i), i}, in.position(call)});
-      call.steps.push_back({arguments[3], scope});
-    }
-    call.phase = 2;
-  }
-}
-
-Value build_foreach(Interpreter& in, Call& call) {
-  List list;
-  for (size_t i = 2; i < call.values.size(); ++i) append_item(in, call.values[i], list);
-  return {std::move(list), in.position(call)};
-}
 
 }  // namespace spnl::reader

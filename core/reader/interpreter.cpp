@@ -19,17 +19,21 @@ Value build_option(Interpreter& interpreter, Call& call) {
 
 constexpr FormSpec kOption{"option", build_option};
 
+Value value_of(const BindingValue& binding) {
+  if (const auto* string = std::get_if<std::string>(&binding)) return {*string, {}, true};
+  if (const auto* number = std::get_if<double>(&binding)) return {make_number(*number), {}};
+  List list;
+  for (const Document& document : std::get<std::vector<Document>>(binding))
+    list.items.push_back({document, {}});
+  return {std::move(list), {}};
+}
+
 }  // namespace
 
 Interpreter::Interpreter(const Source& source, const Forms& forms, const ReadOptions& options)
     : source_(source), forms_(forms), options_(options) {
   scopes_.emplace_back();
-  for (const auto& [name, value] : options.bindings) {
-    if (const auto* string = std::get_if<std::string>(&value))
-      bind(0, name, {*string, {}, true});
-    else
-      bind(0, name, {make_number(std::get<double>(value)), {}});
-  }
+  for (const auto& [name, value] : options.bindings) bind(0, name, value_of(value));
 }
 
 Query Interpreter::run() {
@@ -143,12 +147,7 @@ Value Interpreter::atom(uint32_t index, uint32_t scope) {
 
 void Interpreter::fail_unbound(uint32_t index, uint32_t scope) const {
   const std::string name(forms_.text(index));
-  std::vector<std::string> known;
-  for (uint32_t at = scope;; at = scopes_[at].parent) {
-    for (const Binding& binding : scopes_[at].bindings) known.push_back(binding.name);
-    if (at == 0) break;
-  }
-  std::string hint = unbound_hint(name, known);
+  std::string hint = unbound_hint(name, names(scope));
   if (find_form(name) != nullptr)
     hint = "forms are written in parentheses: (" + name + " ...)";
   else if (hint.empty())
@@ -156,9 +155,19 @@ void Interpreter::fail_unbound(uint32_t index, uint32_t scope) const {
   source_.fail(forms_[index].position, "unbound symbol " + text::quote(name), "a bound one", hint);
 }
 
-uint32_t Interpreter::new_scope(uint32_t parent) {
+uint32_t Interpreter::new_scope(uint32_t parent, SourcePosition position) {
+  charge(sizeof(Scope) + sizeof(Binding), position);
   scopes_.push_back({parent, {}});
   return static_cast<uint32_t>(scopes_.size() - 1);
+}
+
+std::vector<std::string> Interpreter::names(uint32_t scope) const {
+  std::vector<std::string> names;
+  while (true) {
+    for (const Binding& binding : scopes_[scope].bindings) names.push_back(binding.name);
+    if (scope == 0) return names;
+    scope = scopes_[scope].parent;
+  }
 }
 
 void Interpreter::bind(uint32_t scope, std::string_view name, Value value) {

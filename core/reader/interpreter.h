@@ -46,8 +46,9 @@ struct Call {
   bool named = false;  ///< its list arguments are options
   std::vector<Step> steps;
   size_t next = 0;
-  uint32_t phase = 0;  ///< for `plan`
-  Values values;       ///< of the steps done
+  uint32_t phase = 0;        ///< for `plan`
+  size_t results_apart = 1;  ///< for `chunk`: forms of its function
+  Values values;             ///< of the steps done
 };
 
 /// Turns forms into a query. Works with a list of open calls instead of recursion. One use.
@@ -72,12 +73,19 @@ class Interpreter {
                  const std::string& expected) const;
   Query query(Value& value) const;  ///< a string becomes a user message, a list a seq
   void append_queries(Value& value, QueryList& to) const;  ///< a list gives its elements
+  /// A JSON array of strings becomes a list.
   List& list(Value& value) const;
+  bool holds_json_array(const Value& value) const;  ///< false for arrays of other things
+  std::string_view symbol(uint32_t form) const;
+  /// The same as expect_count() for the arguments as written.
+  void expect_arguments(const Call& call, size_t least, size_t most,
+                        const std::string& usage) const;
 
-  uint32_t new_scope(uint32_t parent);
+  uint32_t new_scope(uint32_t parent, SourcePosition position);
   void bind(uint32_t scope, std::string_view name, Value value);
   const Value* lookup(uint32_t scope,
-                      std::string_view name) const;  ///< scopes, then bindings; else null
+                      std::string_view name) const;      ///< scopes, then bindings; else null
+  std::vector<std::string> names(uint32_t scope) const;  ///< of all that is bound there
   /// Counts what reading makes; refuses queries that grow beyond all measure (copies of copies).
   void charge(size_t bytes, SourcePosition position);
 

@@ -16,7 +16,8 @@ std::string print_lisp(const Query& query);
 /// when given. `indent` spaces a level; 0: compact, on one line.
 std::string print_json(const Query& query, int indent = 0);
 
-/// The same tree as block YAML.
+/// The same tree as block YAML. Ends with a line break when the last text does and is written as a
+/// block.
 std::string print_yaml(const Query& query);
 
 /// For people: a node a line with box-drawing characters, long texts cut short. Does not read back.

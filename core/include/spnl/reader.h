@@ -5,12 +5,15 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "spnl/query.h"
 
 namespace spnl {
 
-using BindingValue = std::variant<std::string, double>;
+/// What a symbol stands for: a text, a number, or a list of documents, which may be read when the
+/// query is evaluated: `Document{path, Fetch{path, true, true}}`.
+using BindingValue = std::variant<std::string, double, std::vector<Document>>;
 
 struct ReadOptions {
   std::string source_name = "query";             ///< for messages: "file.spnl", "-c"

@@ -18,7 +18,8 @@ class RandomQuery {
   /// Levels of nodes: 1 gives a leaf.
   Query operator()(int max_depth) {
     constexpr uint64_t kLeaves = 7, kKinds = 16;
-    switch (max_depth <= 1 ? below(kLeaves) : below(kKinds)) {
+    const bool leaf = max_depth <= 1 || below(5) == 0;
+    switch (leaf ? below(kLeaves) : kLeaves + below(kKinds - kLeaves)) {
       case 0:
         return {User{text()}, {}};
       case 1:
@@ -182,7 +183,7 @@ class RandomQuery {
 
   QueryList children(int max_depth) {
     QueryList made;
-    for (uint64_t n = below(4); n > 0; --n) made.push_back((*this)(max_depth - 1));
+    for (uint64_t n = below(5); n > 0; --n) made.push_back((*this)(max_depth - 1));
     return made;
   }
 

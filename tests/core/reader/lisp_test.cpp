@@ -141,7 +141,9 @@ BOOST_AUTO_TEST_CASE(says_where_and_what) {
       {"(\"seq\")", "found string 'seq', expected the name of a form (q:1:2)"},
       {"(sqe \"a\")",
        "found unknown form 'sqe', expected a form of the language (q:1:2); did you mean 'seq'?"},
-      {"(take 3 \"a\")", "found unknown form 'take', expected a form of the language (q:1:2)"},
+      {"(tak 3 \"a\")",
+       "found unknown form 'tak', expected a form of the language (q:1:2); did you mean 'take', "
+       "'ask' or 'map'?"},
       {"(g modle \"q\")",
        "found unbound symbol 'modle', expected a bound one (q:1:4); did you mean 'model'?"},
       {"(seq user)",
