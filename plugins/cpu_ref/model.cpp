@@ -52,8 +52,8 @@ Model::Model(const ModelSettings& settings)
   const uint64_t free = free_memory();
   const uint64_t limit = settings.memory_limit == 0 ? free : std::min(settings.memory_limit, free);
   pool_ = std::make_unique<ThreadPool>(settings.threads);
-  weights_ = std::make_unique<Weights>(bundle_.spec, limit, settings.allocator, *pool_,
-                                       settings.progress);
+  weights_ =
+      std::make_unique<Weights>(bundle_.spec, limit, settings.allocator, *pool_, settings.progress);
   transformer_ = std::make_unique<Transformer>(bundle_.spec, *weights_, *pool_);
 }
 
@@ -91,7 +91,7 @@ ScoreResult Model::score(const std::vector<int32_t>& ids, uint32_t top_k) const 
   for (uint64_t first = 0; first < ids.size(); first += kChunk) {
     const uint64_t n = std::min(kChunk, ids.size() - first);
     const std::vector<float> hidden =
-        transformer_->forward(std::span(ids).subspan(first, n), cache);
+        transformer_->forward(std::span(ids).subspan(first, n), cache, ids.size());
     for (uint64_t i = 0; i < n; ++i) {
       transformer_->logits(std::span(hidden).subspan(i * hidden_size, hidden_size), logits);
       result.log_sum_exp = log_sum_exp(logits);

@@ -122,7 +122,7 @@ void Session::advance(Sequence& sequence) {
     sequence.is_started = true;
     sequence.started = Clock::now();
   }
-  if (sequence.cache.tokens < sequence.request.prompt.size() &&
+  if (sequence.cache.ids.size() < sequence.request.prompt.size() &&
       sequence.samples[0].history.empty()) {
     prefill(sequence);
     return;
@@ -134,9 +134,9 @@ void Session::advance(Sequence& sequence) {
 void Session::prefill(Sequence& sequence) {
   const auto start = Clock::now();
   const std::vector<int32_t>& prompt = sequence.request.prompt;
-  const uint64_t at = sequence.cache.tokens, n = std::min(kChunk, prompt.size() - at);
+  const uint64_t at = sequence.cache.ids.size(), n = std::min(kChunk, prompt.size() - at);
   const std::vector<float> hidden =
-      model_.transformer().forward(std::span(prompt).subspan(at, n), sequence.cache);
+      model_.transformer().forward(std::span(prompt).subspan(at, n), sequence.cache, prompt.size());
   const bool complete = at + n == prompt.size();
   std::vector<float> logits(complete ? model_.vocab() : 0);
   if (complete)

@@ -95,7 +95,7 @@ BOOST_AUTO_TEST_CASE(absurd_numbers_are_refused) {
   check_refused(llama_with("feed_forward_length", 17), ErrorCode::kCorrupt, "ffn_gate.weight");
   check_refused(llama_with("rope.dimension_count", 2), ErrorCode::kCorrupt, "rope.dimension_count");
   check_refused(llama_with("attention.key_length", 0x7FFFFFFE), ErrorCode::kCorrupt, "");
-  check_refused(llama_with("expert_count", 8), ErrorCode::kUnsupported, "mixture-of-experts");
+  check_refused(llama_with("expert_count", 8), ErrorCode::kCorrupt, "router");
 }
 
 BOOST_AUTO_TEST_CASE(what_is_not_known_is_named) {
@@ -103,7 +103,7 @@ BOOST_AUTO_TEST_CASE(what_is_not_known_is_named) {
                 "known: llama");
   check_refused(GgufBuilder(), ErrorCode::kCorrupt, "general.architecture");
   GgufBuilder scaled = tiny_llama();
-  check_refused(scaled.string("llama.rope.scaling.type", "longrope"), ErrorCode::kUnsupported,
+  check_refused(scaled.string("llama.rope.scaling.type", "longrope"), ErrorCode::kCorrupt,
                 "longrope");
   GgufBuilder typed;
   add_llama_values(typed);

@@ -1,80 +1,92 @@
+#include "rope.h"
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 
-#include "arch.h"
-
 namespace spnl::modelkit {
 namespace {
 
+/// Llama 3.1: long waves are slowed down by the factor, short ones kept, with a smooth passage in
+/// between.
+void apply_llama3(const RopeParameters& p, std::vector<double>& frequencies) {
+  for (double& frequency : frequencies) {
+    const double turns = p.original_context * frequency / (2 * std::numbers::pi);
+    const double smooth = std::clamp(
+        (turns - p.low_freq_factor) / (p.high_freq_factor - p.low_freq_factor), 0.0, 1.0);
+    frequency *= (1 - smooth) / p.factor + smooth;
+  }
+}
+
+/// The pair of dimensions whose wave turns `rotations` times within the original context.
+double correction_dim(const RopeParameters& p, double rotations) {
+  return p.dims * std::log(p.original_context / (rotations * 2 * std::numbers::pi)) /
+         (2 * std::log(p.base));
+}
+
 /// YaRN (Peng et al., arXiv:2309.00071): fast dimensions keep their frequency, slow ones are
-/// interpolated, with a ramp between; cos and sin grow with the logarithm of the factor.
-struct Yarn {
-  double factor, original_context, beta_fast, beta_slow, ext_factor, attn_factor;
-};
-
-/// The dimension pair whose wave turns `rotations` times within the original context.
-double correction_dim(double rotations, uint32_t dims, double base, double context) {
-  return dims * std::log(context / (rotations * 2 * std::numbers::pi)) / (2 * std::log(base));
-}
-
-void apply_yarn(const Yarn& yarn, double base, uint32_t dims, RopeSpec& rope) {
-  const double low =
-      std::max(0.0, std::floor(correction_dim(yarn.beta_fast, dims, base, yarn.original_context)));
-  double high = std::min(
-      dims - 1.0, std::ceil(correction_dim(yarn.beta_slow, dims, base, yarn.original_context)));
+/// interpolated, with a ramp between.
+void apply_yarn(const RopeParameters& p, std::vector<double>& frequencies) {
+  double low = correction_dim(p, p.beta_fast), high = correction_dim(p, p.beta_slow);
+  if (p.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, p.dims - 1.0);
   if (high == low) high += 0.001;  // no division by zero
-  for (size_t i = 0; i < rope.inv_freq.size(); ++i) {
+  for (size_t i = 0; i < frequencies.size(); ++i) {
     const double ramp = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
-    const double kept = (1 - ramp) * yarn.ext_factor;
-    rope.inv_freq[i] *= kept + (1 - kept) / yarn.factor;
+    const double kept = (1 - ramp) * p.extrapolation;
+    frequencies[i] *= kept + (1 - kept) / p.factor;
   }
-  rope.magnitude = yarn.attn_factor;
-  if (yarn.factor > 1 && yarn.ext_factor != 0) rope.magnitude *= 1 + 0.1 * std::log(yarn.factor);
 }
 
-/// Factors that the converter worked out beforehand (Llama 3.1): each angle is divided by its own.
-void apply_factors(const ArchReader& reader, RopeSpec& rope) {
-  const Weight weight = reader.optional_tensor("rope_freqs.weight", {rope.inv_freq.size()});
-  if (!weight) return;
-  std::vector<float> factors(rope.inv_freq.size());
-  weight.read_floats(0, 1, factors.data());
-  for (size_t i = 0; i < factors.size(); ++i) {
-    if (!std::isfinite(factors[i]) || factors[i] <= 0)
-      reader.corrupt("tensor 'rope_freqs.weight' holds a factor that is not above 0");
-    rope.inv_freq[i] /= factors[i];
-  }
+void divide(std::vector<double>& frequencies, const std::vector<double>& divisors) {
+  for (size_t i = 0; i < divisors.size(); ++i) frequencies[i] /= divisors[i];
 }
 
 }  // namespace
 
-RopeSpec read_rope(const ArchReader& reader, RopePairs pairs, uint32_t dims, uint32_t context) {
+RopeSpec make_rope(const RopeParameters& p, RopePairs pairs) {
+  std::vector<double> frequencies;
+  for (uint32_t i = 0; i < p.dims / 2; ++i)
+    frequencies.push_back(std::pow(p.base, -2.0 * i / p.dims));
+  divide(frequencies, p.divisors);
+
   RopeSpec rope;
   rope.pairs = pairs;
-  const double base = reader.positive("rope.freq_base", 10000);
-  if (base <= 1) reader.corrupt("rope.freq_base must be above 1");
-  for (uint32_t i = 0; i < dims / 2; ++i) rope.inv_freq.push_back(std::pow(base, -2.0 * i / dims));
-
-  const double old_linear = reader.positive("rope.scale_linear", 1);
-  const double factor = reader.positive("rope.scaling.factor", old_linear);
-  const std::string type = reader.text("rope.scaling.type");
-  if (type == "linear" || (type.empty() && factor != 1)) {
-    for (double& frequency : rope.inv_freq) frequency /= factor;
-  } else if (type == "yarn") {
-    apply_yarn(
-        {factor,
-         static_cast<double>(reader.uint_or("rope.scaling.original_context_length", context)),
-         reader.positive("rope.scaling.yarn_beta_fast", 32),
-         reader.positive("rope.scaling.yarn_beta_slow", 1),
-         reader.positive("rope.scaling.yarn_ext_factor", 1),
-         reader.positive("rope.scaling.yarn_attn_factor", 1) *
-             reader.positive("rope.scaling.attn_factor", 1)},
-        base, dims, rope);
-  } else if (!type.empty() && type != "none") {
-    reader.unsupported("rope scaling '" + type + "' is not supported for this architecture");
+  rope.magnitude = p.magnitude;
+  switch (p.kind) {
+    case RopeParameters::Kind::kPlain:
+      break;
+    case RopeParameters::Kind::kLinear:
+      for (double& frequency : frequencies) frequency /= p.factor;
+      break;
+    case RopeParameters::Kind::kLlama3:
+      apply_llama3(p, frequencies);
+      break;
+    case RopeParameters::Kind::kYarn:
+      apply_yarn(p, frequencies);
+      break;
+    case RopeParameters::Kind::kLongRope:
+      rope.long_from = static_cast<uint32_t>(p.original_context);
+      rope.long_magnitude = p.long_magnitude;
+      rope.long_inv_freq = frequencies;
+      divide(rope.long_inv_freq, p.long_factors);
+      divide(frequencies, p.short_factors);
+      break;
   }
-  apply_factors(reader, rope);
+  rope.inv_freq = std::move(frequencies);
   return rope;
+}
+
+double yarn_magnitude(double factor, double scale) {
+  return factor <= 1 ? 1 : 1 + 0.1 * scale * std::log(factor);
+}
+
+double longrope_magnitude(double factor, double original_context) {
+  return factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(original_context));
 }
 
 }  // namespace spnl::modelkit

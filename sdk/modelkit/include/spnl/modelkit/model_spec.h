@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "spnl/modelkit/config.h"
 #include "spnl/modelkit/gguf.h"
 #include "spnl/modelkit/weight.h"
 
@@ -64,8 +65,10 @@ struct AttentionSpec {
   double scale = 0;                      ///< multiplies q.k
   double softcap = 0;                    ///< cap * tanh(score / cap) after scaling; 0: none
   Linear q, k, v, o;                     ///< with latent attention no k and v, and q may follow q_a
-  Norm q_norm, k_norm;                   ///< before turning; weight of head_dim: each head alike; of all heads: see below
-  bool norm_whole_width = false;         ///< q_norm and k_norm over all heads at once; else each head by itself
+  /// Before turning. Weight [head_dim]: each head alike; [heads][head_dim]: each head with weights of its own; with
+  /// norm_whole_width a vector over all heads at once.
+  Norm q_norm, k_norm;
+  bool norm_whole_width = false;
   Weight sinks;                          ///< [heads]: a logit that joins each softmax and is then dropped
   LatentAttention latent;
 };
@@ -140,6 +143,8 @@ struct ModelSpec {
 /// Error(kUnsupported) for an unknown architecture (listing the known ones) and kCorrupt for missing or contradictory
 /// metadata, naming key or tensor.
 ModelSpec model_spec_from_gguf(const GgufFile& file);
+/// The same for a Hugging Face folder. `config`: its config.json, whole.
+ModelSpec model_spec_from_folder(const TensorSource& tensors, const Config& config);
 
 /// Calls f(weight) for every weight that is there, in the order of the layers; tied ones twice.
 template <class F>
