@@ -50,16 +50,18 @@ std::string_view hole_name(std::string_view text) {
 
 std::string fill_holes(const Source& source, const ReadOptions& options, std::string_view text,
                        size_t byte, SourcePosition position) {
-  const auto place = [&](std::string_view written) {
-    const size_t at = source.text.find(written, byte);
-    return at == std::string_view::npos ? position : PositionFinder(source.text).at(at);
+  // The braces stand in the source in the same order, whatever escapes stand between them.
+  size_t written = byte;
+  const auto place = [&] {
+    return written == std::string_view::npos ? position : PositionFinder(source.text).at(written);
   };
   std::string out;
   size_t done = 0;
   for (size_t at = 0; (at = text.find("{{", done)) != std::string_view::npos;) {
     const Hole hole = hole_at(text.substr(at));
+    written = source.text.find("{{", written);
     if (hole.length == 0)
-      source.fail(place("{{"), "'{{' that begins no {{name}}", "{{name}}",
+      source.fail(place(), "'{{' that begins no {{name}}", "{{name}}",
                   "a brace that is meant is written \\u007b in JSON, \\x7b in YAML");
     const std::string name(hole.name);
     const auto bound = options.bindings.find(name);
@@ -67,15 +69,14 @@ std::string fill_holes(const Source& source, const ReadOptions& options, std::st
       std::vector<std::string> known;
       for (const auto& [other, value] : options.bindings) known.push_back(other);
       const std::string hint = unbound_hint(name, known);
-      source.fail(place(text.substr(at, hole.length)), "undefined name " + text::quote(name),
-                  "a bound one", hint.empty() ? "bind it with --set NAME=VALUE" : hint);
+      source.fail(place(), "undefined name " + text::quote(name), "a bound one",
+                  hint.empty() ? "bind it with --set NAME=VALUE" : hint);
     }
     const auto filled = text_of(bound->second);
-    if (!filled)
-      source.fail(place(text.substr(at, hole.length)), "a list of documents",
-                  "a string or a number");
+    if (!filled) source.fail(place(), "a list of documents", "a string or a number");
     (out += text.substr(done, at - done)) += *filled;
     done = at + hole.length;
+    if (written != std::string_view::npos) written += hole.length;
   }
   return out += text.substr(done);
 }

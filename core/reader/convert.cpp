@@ -32,7 +32,10 @@ void Interpreter::expect_arguments(const Call& call, size_t least, size_t most,
 
 std::string Interpreter::string(Value& value, const std::string& expected) const {
   if (auto* string = std::get_if<std::string>(&value.data)) return std::move(*string);
-  fail(value, expected);
+  const auto* query = std::get_if<Query>(&value.data);
+  const bool later = query != nullptr && (std::holds_alternative<Ask>(query->node) ||
+                                          std::holds_alternative<Fetch>(query->node));
+  fail(value, expected, later ? "what is asked or fetched is a user message" : "");
 }
 
 double Interpreter::number(const Value& value, double least, double most,

@@ -21,6 +21,9 @@ struct DataNode {
   uint32_t offset = 0, length = 0;  ///< of scalars: in the texts
 };
 
+/// Said where a template stands as if it were a map.
+inline constexpr const char* kQuoteHoles = "a template stands between quotes: \"{{name}}\"";
+
 /// What a JSON or YAML text holds; the first value is the whole.
 class Data {
  public:
@@ -41,9 +44,8 @@ class Data {
   void scalar(DataKind kind, std::string_view text, size_t byte, bool holes = false);
   /// Again everything at `index`, which must be complete.
   void repeat(uint32_t index, size_t byte);
-  /// Index of the innermost list or map that has begun and not ended; there must be one.
-  uint32_t innermost() const { return open_.back(); }
-  bool is_open() const { return !open_.empty(); }
+  /// Indices of the lists and maps that have begun and not ended, the innermost last.
+  const std::vector<uint32_t>& open() const { return open_; }
   SourcePosition position(size_t byte) { return positions_.at(byte); }
 
  private:

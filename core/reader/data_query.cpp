@@ -92,18 +92,20 @@ Query::Node DataReader::node(uint32_t value, Indices& children) {
     case DataKind::kMap:
       return named_node(value, children);
     default:
-      fail(value, "a query", "numbers and the like are no messages; quote them");
+      fail(value, "a query",
+           data_[value].kind == DataKind::kNull ? "" : "between quotes it is a message");
   }
 }
 
 Query::Node DataReader::named_node(uint32_t map, Indices& children) {
   const Indices parts = data_.parts(map);
   if (parts.empty()) fail(map, "a key that names the node");
+  if (data_[parts[0]].kind != DataKind::kString) fail(parts[0], "a key that names the node");
   const std::string_view name = data_.text(parts[0]);
   const NodeName* found = nullptr;
   std::vector<std::string> known;
   for (const NodeName& one : node_names()) {
-    if (one.name == name && data_[parts[0]].kind == DataKind::kString) found = &one;
+    if (one.name == name) found = &one;
     known.emplace_back(one.name);
   }
   if (found == nullptr) {

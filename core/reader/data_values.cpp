@@ -8,7 +8,9 @@
 namespace spnl::reader {
 
 void DataReader::fail(uint32_t found, const std::string& expected, const std::string& hint) {
-  source_.fail(data_[found].position, data_.describe(found), expected, hint);
+  const bool holes = data_[found].kind == DataKind::kMap &&
+                     source_.text.substr(data_[found].byte).starts_with("{{");
+  source_.fail(data_[found].position, data_.describe(found), expected, holes ? kQuoteHoles : hint);
 }
 
 DataReader::Indices DataReader::items(uint32_t value, const std::string& expected) {
@@ -22,11 +24,12 @@ DataReader::Indices DataReader::fields(uint32_t map, std::span<const FieldName> 
   Indices given(names.size(), 0), seen(names.size(), 0);
   const Indices parts = data_.parts(map);
   for (size_t i = 0; i < parts.size(); i += 2) {
+    if (data_[parts[i]].kind != DataKind::kString) fail(parts[i], "a key of " + what);
     const std::string_view key = data_.text(parts[i]);
     const SourcePosition position = data_[parts[i]].position;
     const auto found = std::find_if(names.begin(), names.end(),
                                     [&](const FieldName& name) { return name.name == key; });
-    if (found == names.end() || data_[parts[i]].kind != DataKind::kString) {
+    if (found == names.end()) {
       std::vector<std::string> known;
       std::string all;
       for (const FieldName& name : names) {

@@ -150,6 +150,8 @@ void Interpreter::fail_unbound(uint32_t index, uint32_t scope) const {
   std::string hint = unbound_hint(name, names(scope));
   if (find_form(name) != nullptr)
     hint = "forms are written in parentheses: (" + name + " ...)";
+  else if (name.starts_with('\''))
+    hint = "strings stand between double quotes";
   else if (hint.empty())
     hint = "bind it with --set NAME=VALUE, or quote it to make it a string";
   source_.fail(forms_[index].position, "unbound symbol " + text::quote(name), "a bound one", hint);

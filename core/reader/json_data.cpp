@@ -102,6 +102,12 @@ std::string value_hint(std::string_view text, size_t at) {
              : "";
 }
 
+std::string key_hint(std::string_view text, size_t at) {
+  const char c = at < text.size() ? text[at] : ' ';
+  if (c == '}') return "no comma before a closing bracket";
+  return c == '{' ? kQuoteHoles : "";
+}
+
 /// Turns the parser's verdict into the language's way of saying it. `at`: the parser's place;
 /// `value`: where the last value began.
 [[noreturn]] void fail(const Source& source, Data& data, rapidjson::ParseErrorCode code, size_t at,
@@ -123,6 +129,9 @@ std::string value_hint(std::string_view text, size_t at) {
         found(at, "'\"' or an escape", "a line break inside a text is written \\n");
       if (code == rapidjson::kParseErrorStringUnicodeSurrogateInvalid)
         source.fail(data.position(at), "half a surrogate pair", "two \\u escapes");
+      if (code == rapidjson::kParseErrorStringUnicodeEscapeInvalidHex)
+        source.fail(data.position(at), text::quote(text.substr(at, 6)),
+                    "four hexadecimal digits after \\u");
       source.fail(data.position(at), text::quote(text.substr(at, 2)) + " as an escape",
                   "one of \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX");
       break;
@@ -131,17 +140,22 @@ std::string value_hint(std::string_view text, size_t at) {
       break;
     case rapidjson::kParseErrorNumberMissFraction:
     case rapidjson::kParseErrorNumberMissExponent:
-    case rapidjson::kParseErrorNumberTooBig:
       found(at, "a digit");
       break;
+    case rapidjson::kParseErrorNumberTooBig: {
+      const size_t end = std::min(text.find_first_of(" \t\r\n,]}", value), text.size());
+      source.fail(data.position(value),
+                  "number " + text::quote(text.substr(value, end - value)) + " out of range",
+                  "a number that a double can hold");
+    }
     case rapidjson::kParseErrorDocumentEmpty:
       source.fail({1, 1}, "end of text", "a query");
       break;
     default:
       break;
   }
-  if (early && data.is_open()) {
-    const DataNode& open = data[data.innermost()];
+  if (early && !data.open().empty()) {
+    const DataNode& open = data[data.open().back()];
     const bool map = open.kind == DataKind::kMap;
     source.fail(open.position, map ? "'{' without its end" : "'[' without its end",
                 map ? "'}'" : "']'");
@@ -151,7 +165,7 @@ std::string value_hint(std::string_view text, size_t at) {
       found(at, "end of text", "a file holds one query; {\"seq\": [...]} puts several in order");
       break;
     case rapidjson::kParseErrorObjectMissName:
-      found(at, "a key between double quotes");
+      found(at, "a key between double quotes", key_hint(text, at));
       break;
     case rapidjson::kParseErrorObjectMissColon:
       found(at, "':'");

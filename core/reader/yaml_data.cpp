@@ -35,10 +35,12 @@ char stand_in(std::string_view text) {
   return '?';  // the parser's limits stay
 }
 
-/// Question marks that begin no complex key.
+/// Question marks that begin no complex key: those inside a word and at its end.
 void replace_question_marks(std::string& text, char by) {
+  const auto is_one = [](char c, std::string_view set) { return set.find(c) != set.npos; };
   for (size_t i = 0; i + 1 < text.size(); ++i)
-    if (text[i] == '?' && std::string_view(" \t\r\n").find(text[i + 1]) == std::string_view::npos)
+    if (text[i] == '?' &&
+        (!is_one(text[i + 1], " \t\r\n") || (i > 0 && !is_one(text[i - 1], " \t\r\n[{,"))))
       text[i] = by;
 }
 
@@ -83,7 +85,12 @@ class Collector final : public YAML::EventHandler {
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     remember(anchor);
-    data_.scalar(DataKind::kNull, "null", byte(mark));
+    // The parser's place for nothing is that of the next thing; the key that lacks a value says
+    // more.
+    const size_t at = byte(mark);
+    const bool written = at < source_.text.size() && (source_.text[at] | 0x20) == 'n';
+    const bool lacking = !written && data_.size() > 0 && source_.text.substr(at, 1) != "~";
+    data_.scalar(DataKind::kNull, "null", lacking ? data_[data_.size() - 1].byte : at);
   }
 
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
@@ -166,6 +173,65 @@ class Collector final : public YAML::EventHandler {
   std::unordered_map<YAML::anchor_t, uint32_t> anchors_;
 };
 
+/// What the parser says, what the language says instead, and a hint.
+struct Verdict {
+  std::string_view said;
+  const char *expected, *hint;
+};
+constexpr Verdict kVerdicts[] = {
+    {"end of map not found", "a key below the others, or the end",
+     "entries of a map begin in one column"},
+    {"end of sequence not found", "'-' below the others, or the end",
+     "items of a list begin in one column"},
+    {"end of map flow not found", "',' or '}'", ""},
+    {"end of sequence flow not found", "',' or ']'", ""},
+    {"illegal map value", "the end of the line", "a text with ': ' in it stands between quotes"},
+    {"illegal block entry", "a list that begins on a line of its own", "tabs are no indentation"},
+    {"unknown token", "a value", "a text that begins with this character stands between quotes"},
+    {"the referenced anchor is not defined", "the name of an anchor",
+     "anchors stand before their aliases"},
+    {"unknown escape character", "a known escape after '\\'",
+     "a backslash that is meant is written twice"},
+};
+
+/// Where the last quote without its end stands, from `from` on; npos when there is none.
+size_t open_quote(std::string_view text, size_t from) {
+  for (size_t i = from; i < text.size(); ++i) {
+    const char quote = text[i];
+    if (quote != '"' && quote != '\'') continue;
+    if (i > 0 && std::string_view(" \t\r\n[{,:").find(text[i - 1]) == std::string_view::npos)
+      continue;
+    size_t end = i + 1;
+    while (end < text.size() && text[end] != quote)
+      end += quote == '"' && text[end] == '\\' ? 2 : 1;
+    if (end >= text.size()) return i;
+    i = end;
+  }
+  return std::string_view::npos;
+}
+
+/// The parser's complaint in the language's way of saying it.
+[[noreturn]] void fail(const Source& source, Data& data, size_t at, const std::string& said) {
+  const std::string_view text = source.text;
+  if (text.find_first_not_of(" \t\r\n", std::min(at, text.size())) == text.npos) {  // an early end
+    const size_t quote = open_quote(text, data.size() == 0 ? 0 : data[data.size() - 1].byte);
+    if (quote != text.npos)
+      source.fail(data.position(quote), "a string without end", text::quote(text.substr(quote, 1)));
+    for (auto open = data.open().rbegin(); open != data.open().rend(); ++open) {
+      const char bracket = text[data[*open].byte];
+      if (bracket == '{' || bracket == '[')
+        source.fail(data[*open].position, text::quote({&bracket, 1}) + " without its end",
+                    bracket == '{' ? "'}'" : "']'");
+    }
+  }
+  const std::string found =
+      at < text.size() ? text::quote(text::character_at(text, at)) : "end of text";
+  for (const Verdict& verdict : kVerdicts)
+    if (said.find(verdict.said) != said.npos)
+      source.fail(data.position(at), found, verdict.expected, verdict.hint);
+  source.refuse(data.position(at), "found " + found + ", which is no YAML here: " + said);
+}
+
 /// YAML has no control characters, and the parser takes one of them for the end.
 void check_controls(const Source& source, Data& data) {
   for (size_t i = 0; i < source.text.size(); ++i) {
@@ -198,10 +264,7 @@ Data parse_yaml(const Source& source) {
     source.refuse(data.position(collector.byte(error.mark)),
                   "YAML is nested deeper than 500 levels", "write it in JSON or Lisp");
   } catch (const YAML::Exception& error) {
-    const size_t at = collector.byte(error.mark);
-    const std::string found =
-        at < source.text.size() ? text::quote(text::character_at(source.text, at)) : "end of text";
-    source.refuse(data.position(at), "found " + found + ", which is no YAML here: " + error.msg);
+    fail(source, data, collector.byte(error.mark), error.msg);
   }
   return data;
 }

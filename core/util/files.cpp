@@ -13,6 +13,11 @@ std::string read_whole_file(const std::filesystem::path& path, size_t limit) {
   const auto status = std::filesystem::status(path, error);
   if (status.type() == std::filesystem::file_type::not_found)
     throw std::runtime_error("there is no such file");
+  if (status.type() == std::filesystem::file_type::directory)
+    throw std::runtime_error("it is a folder");
+  if (error == std::errc::too_many_symbolic_link_levels)
+    throw std::runtime_error("its links lead in a circle");
+  if (error) throw std::runtime_error(error.message());
   if (status.type() != std::filesystem::file_type::regular)
     throw std::runtime_error("it is no regular file");
   const auto close = [](std::FILE* file) { std::fclose(file); };

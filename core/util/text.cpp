@@ -150,7 +150,7 @@ std::vector<std::string> near_names(std::string_view name, const std::vector<std
   found.erase(std::unique(found.begin(), found.end()), found.end());
   std::vector<std::string> names;
   for (const auto& [distance, candidate] : found)
-    if (names.size() < 3 && distance <= found.front().first + 1) names.push_back(candidate);
+    if (names.size() < 3 && distance == found.front().first) names.push_back(candidate);
   return names;
 }
 

@@ -17,7 +17,11 @@ using namespace spnl;
 ReadOptions options() {
   ReadOptions options;
   options.source_name = "q";
-  options.bindings = {{"model", std::string("m/x")}, {"n", 3.0}, {"prompt", std::string("Hi")}};
+  options.bindings = {{"model", std::string("m/x")},
+                      {"n", 3.0},
+                      {"prompt", std::string("Hi")},
+                      {"xs", std::string("[\"p\", \"q\"]")},
+                      {"documents", std::vector<Document>{{"d", "text"}}}};
   return options;
 }
 
@@ -92,12 +96,59 @@ BOOST_AUTO_TEST_CASE(reads_every_form) {
       {"(par (concat (list \"a\") \"b\" (prefix \"P\" (list \"c\"))))",
        "(par (user \"a\") (user \"b\") (user \"P1: \\\"c\\\"\"))"},
       {"(repeat (length (list \"a\" \"b\")) \"x\")", "(plus (user \"x\") (user \"x\"))"},
+      {"(repeat 3 model \"q\" 1000 0.3)",
+       "(repeat 3 (generate (model \"m/x\") (max-tokens 1000) (temperature 0.3) (input (user "
+       "\"q\"))))"},
+      {"(repeat (n 2) (user \"x\"))", "(plus (user \"x\") (user \"x\"))"},
+      {"(map model xs)", "(map (model \"m/x\") (temperature 0) (inputs \"p\" \"q\"))"},
+      {"(map (inputs xs \"[\\\"a\\\"]\"))", "(map (inputs \"p\" \"q\" \"[\\\"a\\\"]\"))"},
+      {"(map (inputs (list)))", "(map (inputs (list)))"},
+      {"(g model \"q\" 0.1000000000001)",
+       "(generate (model \"m/x\") (temperature 0.1) (input (user \"q\")))"},
+      {"(seq (take 2 \"[\\\"a\\\", \\\"b\\\", \\\"c\\\"]\"))", "(seq (user \"a\") (user \"b\"))"},
+      {"(seq (take 2 \"a\\r\\n\\nb\\n\"))", "(seq (user \"a\") (user \"\"))"},
+      {"(seq (take 9 (list \"a\")))", "(seq (user \"a\"))"},
+      {"(plus (chunk 2 (list \"a\" \"b\" \"c\") (lambda (x) (seq x))))",
+       "(plus (seq (user \"a\") (user \"b\")) (seq (user \"c\")))"},
+      {"(plus (chunk 1 xs (lambda (x) \"left out\" (format \"{}\" (length x)))))",
+       "(plus (user \"1\") (user \"1\"))"},
+      {"(let ((f (lambda (x) (cross x)))) (let ((x \"b\")) (par x (chunk 1 xs f))))",
+       "(par (user \"b\") (cross (user \"p\")) (cross (user \"q\")))"},
+      {"(seq (foreach i 1 2 (list (format \"{i}\") \"x\")))",
+       "(seq (user \"1\") (user \"x\") (user \"2\") (user \"x\"))"},
+      {"(with \"e\" \"q\" (list (document \"n\" \"t\")) (fetchb \"p\"))",
+       "(cross (plus (augment \"e\" (user \"q\") (document \"n\" \"t\")) (augment \"e\" (user "
+       "\"q\") "
+       "(document \"p\" (fetchb \"p\")))) (user \"Please answer this question:\") (user \"q\"))"},
+      {"(with \"e\" \"q\" documents)",
+       "(cross (plus (augment \"e\" (user \"q\") (document \"d\" \"text\"))) (user \"Please answer "
+       "this "
+       "question:\") (user \"q\"))"},
+      {"(augment \"e\" (seq) (binary \"n\" \"00Ff\"))",
+       "(augment \"e\" (seq) (binary \"n\" \"00ff\"))"},
   };
   for (const Case& one : cases) {
     BOOST_TEST_CONTEXT(one.text) {
       BOOST_TEST(shown(one.text) == one.expected);
       BOOST_TEST((read(print_lisp(read(one.text))) == read(one.text)));
     }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(asks_a_model_to_gather_answers) {
+  for (const char* text :
+       {"(extract model 2 (plus \"a\" \"b\"))", "(combine model (plus \"a\" \"b\"))"}) {
+    const Query query = read(text);
+    const auto& generate = std::get<Generate>(query.node);
+    BOOST_TEST(generate.model == "m/x");
+    BOOST_TEST(*generate.sampling.temperature == 0.0);
+    const auto& parts = std::get<Cross>(generate.input->node).children;
+    BOOST_TEST_REQUIRE(parts.size() == 3u);
+    BOOST_TEST(std::holds_alternative<System>(parts[0].node));
+    BOOST_TEST((parts[1] == read("(plus \"a\" \"b\")")));
+    const std::string& task = std::get<User>(parts[2].node).text;
+    const char* expected = text[1] == 'e' ? "2 final answers" : "JSON array";
+    BOOST_TEST(task.find(expected) != std::string::npos, task);
   }
 }
 
@@ -142,8 +193,7 @@ BOOST_AUTO_TEST_CASE(says_where_and_what) {
       {"(sqe \"a\")",
        "found unknown form 'sqe', expected a form of the language (q:1:2); did you mean 'seq'?"},
       {"(tak 3 \"a\")",
-       "found unknown form 'tak', expected a form of the language (q:1:2); did you mean 'take', "
-       "'ask' or 'map'?"},
+       "found unknown form 'tak', expected a form of the language (q:1:2); did you mean 'take'?"},
       {"(g modle \"q\")",
        "found unbound symbol 'modle', expected a bound one (q:1:4); did you mean 'model'?"},
       {"(seq user)",
@@ -175,6 +225,38 @@ BOOST_AUTO_TEST_CASE(says_where_and_what) {
        "found string 'b', expected ')' (q:1:12); it is written (monad QUERY)"},
       {"(map model \"a\")", "found string 'a', expected a list (q:1:12)"},
       {"(format \"{}\")", "found more '{}' than values, expected 1 or more values (q:1:9)"},
+      {"(seq (take 2 \"[1, []]\"))",
+       "found a JSON array with 2 elements that are no strings, expected strings alone (q:1:14)"},
+      {"(seq (take -1 \"a\"))", "found number -1, expected a whole number from 0 (q:1:12)"},
+      {"(plus (chunk 0 xs (lambda (x) x)))",
+       "found number 0, expected a whole number from 1 (q:1:14)"},
+      {"(plus (chunk 2 xs (lambda (x y) x)))",
+       "found 2 names, expected one name, for a list of at most 2 (q:1:27)"},
+      {"(plus (chunk 2 xs \"f\"))", "found string 'f', expected (lambda (NAME) FORM...) (q:1:19)"},
+      {"(plus (chunk 2 \"f\" (lambda (x) x)))", "found string 'f', expected a list (q:1:16)"},
+      {"(chunk 2 xs)", "found 2 arguments, expected (chunk COUNT LIST FUNCTION) (q:1:1)"},
+      {"(lambda (x) x)", "found a function, expected a query (q:1:1)"},
+      {"(lambda (5) x)", "found number '5', expected a symbol (q:1:10)"},
+      {"(lambda (x))", "found 1 argument, expected (lambda (NAME...) FORM...) (q:1:1)"},
+      {"(with \"e\" \"q\" \"t\")",
+       "found string 't', expected a document (q:1:15); (filen PATH) reads one"},
+      {"(augment \"e\" \"q\" (binary \"n\" \"0\"))",
+       "found an odd number of digits, expected two hexadecimal digits a byte (q:1:30)"},
+      {"(augment \"e\" \"q\" (binary \"n\" \"0x\"))",
+       "found a string of other characters, expected two hexadecimal digits a byte (q:1:30)"},
+      {"(extract model 0 \"x\")", "found number 0, expected a whole number from 1 (q:1:16)"},
+      {"(combine \"\" \"x\")", "found an empty string, expected a model's name (q:1:10)"},
+      {"(format \"{modle}\")",
+       "found unbound name 'modle' in a format, expected a bound one (q:1:9); did you mean "
+       "'model'?"},
+      {"(system (ask \"x\"))",
+       "found a query, expected a string (q:1:9); what is asked or fetched is a user message"},
+      {"(seq 'a')",
+       "found unbound symbol ''a'', expected a bound one (q:1:6); strings stand between double "
+       "quotes"},
+      {"(seq (document \"a\" \"b\"))",
+       "found a document, expected a query (q:1:6); (file PATH) gives the text alone"},
+      {"(file \".\")", "file '.' cannot be read: it is a folder (q:1:7)"},
       {"(file \"/nowhere/x\")", "file '/nowhere/x' cannot be read: there is no such file (q:1:7)"},
       {"(user \"\xC3\xA9\xFF\")",
        "found byte 0xff, which is not UTF-8, expected UTF-8 text (q:1:9)"},
