@@ -9,7 +9,8 @@
 namespace spnl::mistralrs {
 
 /// The memory of keys and values of all layers, in blocks: block b of every layer belongs together.
-/// Who owns a block is BlockPool's business. Pages are not touched before a block's first use.
+/// Latent attention keeps one compressed row a token. Who owns a block is BlockPool's business.
+/// Pages are not touched before a block's first use.
 class KvCache {
  public:
   /// Throws modelkit::Error(kNoMemory).
@@ -30,7 +31,7 @@ class KvCache {
   int32_t block_size_, blocks_;
   uint64_t block_bytes_;
   std::vector<cpu::KvLayer> layers_;
-  std::vector<Memory> memory_;  // two per layer
+  std::vector<Memory> memory_;  // of the layers' keys and values
 };
 
 }  // namespace spnl::mistralrs

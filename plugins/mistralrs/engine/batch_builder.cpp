@@ -11,6 +11,7 @@ void build_batch(std::span<const Chunk> plan, Batch& batch) {
     for (int64_t i = s.computed; i < end; ++i) {
       batch.ids.push_back(s.ids[static_cast<size_t>(i)]);
       batch.positions.push_back(static_cast<int32_t>(i));
+      batch.long_rope.push_back(s.long_rope ? 1 : 0);
       batch.slots.push_back(s.table.slot(i));
     }
     // A plain sequence is one run: cached and linear positions are the same.

@@ -23,7 +23,7 @@ Engine::Engine(Model& model, Listener listener, Note note)
       runtime_(*model.runtime()),
       listener_(std::move(listener)),
       note_(std::move(note)),
-      scheduler_(*runtime_.pool, *runtime_.prefixes) {}
+      scheduler_(model_, *runtime_.pool, *runtime_.prefixes) {}
 
 Engine::~Engine() {
   const std::lock_guard lock(runtime_.mutex);
@@ -159,6 +159,7 @@ void Engine::fork_followers(Sequence& leader, std::span<const float> logits) {
   const auto rest = static_cast<int32_t>(leader.computed % block_size);
   for (Sequence* follower : followers) {
     follower->follows = false;
+    follower->long_rope = leader.long_rope;
     follower->table.share(leader.table.blocks().first(full_blocks));
     if (rest > 0) runtime_.prefixes->make_room(1);
     if (!scheduler_.has_room() || !follower->table.grow(leader.computed)) {
@@ -184,7 +185,7 @@ void Engine::fork_followers(Sequence& leader, std::span<const float> logits) {
 void Engine::store_prefix(const Sequence& sequence) {
   const int64_t tokens = std::min(sequence.computed, sequence.request->storable_tokens);
   runtime_.prefixes->store(std::span(sequence.ids).first(static_cast<size_t>(tokens)),
-                           sequence.table);
+                           sequence.long_rope, sequence.table);
 }
 
 /// Frees the blocks of what ended; the sequences themselves live until their events are delivered.

@@ -46,7 +46,11 @@ int32_t choose_pool_size(const Settings& settings, uint64_t weights_bytes, uint6
 Runtime::Runtime(const modelkit::ModelBundle& bundle, const Settings& settings,
                  const LoadProgress& progress)
     : ops(make_ops(settings.isa, settings.threads)),
-      weights(load_weights(*ops, bundle.spec, settings.memory_limit, progress)) {
+      weights(load_weights(*ops, bundle.spec, settings.memory_limit,
+                           [&](uint64_t done, uint64_t total) {
+                             forget_pages(*bundle.tensors);
+                             return progress(done, total);
+                           })) {
   const cpu::KvType type = choose_kv_type(settings, weights);
   const uint64_t block_bytes = KvCache::block_bytes(bundle.spec, type, settings.block_size);
   const int32_t blocks = choose_pool_size(settings, weights.bytes, block_bytes,
@@ -72,6 +76,8 @@ Model::Model(const std::filesystem::path& path, const modelkit::OpenOptions& opt
   context_ = static_cast<int64_t>(settings_.max_context);
   vocab_ = std::min(vocab_, static_cast<int32_t>(bundle_.spec.vocab_size));
   if (!settings_.paged) settings_.block_size = static_cast<int32_t>(context_);
+  for (const modelkit::RopeSpec& rope : bundle_.spec.ropes)
+    if (rope.long_from != 0) long_from_ = rope.long_from;
   set_torch_threads(settings_.threads);
   runtime_ = std::make_unique<Runtime>(bundle_, settings_, progress);
 }

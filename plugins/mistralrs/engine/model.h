@@ -58,13 +58,16 @@ class Model {
     return vocab_;
   }  ///< ids that can be sampled: padding rows of the output are left out
   bool is_eos(int32_t id) const;
+  /// Whether a sequence of so many tokens turns by the long rotary frequencies (longrope): from its
+  /// first token on, so one that grows past the border is computed again.
+  bool turns_long(int64_t tokens) const { return long_from_ != 0 && tokens > long_from_; }
   Runtime* runtime() { return runtime_.get(); }  ///< null when vocab_only
   std::string summary() const;                   ///< one line: weights, cache, context, kernels
 
  private:
   modelkit::ModelBundle bundle_;
   Settings settings_;
-  int64_t context_ = 0;
+  int64_t context_ = 0, long_from_ = 0;
   int32_t vocab_ = 0;
   std::unique_ptr<Runtime> runtime_;
 };

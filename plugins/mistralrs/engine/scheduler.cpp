@@ -8,6 +8,7 @@ namespace spnl::mistralrs {
 
 void Scheduler::schedule(std::vector<Chunk>& plan, std::vector<Sequence*>& full) {
   plan.clear();
+  restart_grown(plan);
   int64_t budget = kTokenBudget;
   plan_running(plan, full, budget, /*decoding=*/true);
   plan_running(plan, full, budget, /*decoding=*/false);
@@ -63,6 +64,14 @@ bool Scheduler::make_space(Sequence& sequence, int64_t tokens, std::vector<Chunk
   return true;
 }
 
+/// What is cached was turned by the short frequencies: all of it is computed again.
+void Scheduler::restart_grown(std::vector<Chunk>& plan) {
+  for (size_t i = running_.size(); i-- > 0;) {  // newest first: the oldest ends up in front
+    Sequence& sequence = *running_[i];
+    if (!sequence.long_rope && model_.turns_long(sequence.length())) preempt(sequence, plan);
+  }
+}
+
 void Scheduler::preempt(Sequence& sequence, std::vector<Chunk>& plan) {
   std::erase_if(plan, [&](const Chunk& chunk) { return chunk.sequence == &sequence; });
   std::erase(running_, &sequence);
@@ -74,7 +83,8 @@ void Scheduler::preempt(Sequence& sequence, std::vector<Chunk>& plan) {
 bool Scheduler::admit_first() {
   Sequence& sequence = *waiting_.front();
   // The last token is always computed: its logits are wanted.
-  const auto cached = prefixes_.find(sequence.ids, sequence.length() - 1);
+  sequence.long_rope = model_.turns_long(sequence.length());
+  const auto cached = prefixes_.find(sequence.ids, sequence.long_rope, sequence.length() - 1);
   sequence.table.share(cached);
   const int64_t hit = sequence.table.capacity();
   const int32_t missing = sequence.table.missing(sequence.length());

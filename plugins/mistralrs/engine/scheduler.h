@@ -8,6 +8,8 @@
 
 namespace spnl::mistralrs {
 
+class Model;
+
 /// Rows [sequence->computed, + rows) of one sequence in the next forward.
 struct Chunk {
   Sequence* sequence;
@@ -18,10 +20,12 @@ struct Chunk {
 /// (Sarathi-Serve, arXiv 2403.02310). First come, first served; decoding rows first, then prefill
 /// chunks fill the token budget. A sequence is admitted when the blocks for all its tokens are
 /// free; when a running one cannot grow, the newest is put back to wait and is computed again
-/// later, which gives the same bits. Called under the runtime's mutex.
+/// later, which gives the same bits. So is one that grew past the border to the long rotary
+/// frequencies. Called under the runtime's mutex.
 class Scheduler {
  public:
-  Scheduler(BlockPool& pool, PrefixCache& prefixes) : pool_(pool), prefixes_(prefixes) {}
+  Scheduler(const Model& model, BlockPool& pool, PrefixCache& prefixes)
+      : model_(model), pool_(pool), prefixes_(prefixes) {}
 
   void add(Sequence& sequence) { waiting_.push_back(&sequence); }
   void add_running(Sequence& sequence) {
@@ -50,9 +54,11 @@ class Scheduler {
                     bool decoding);
   bool admit_first();
   bool make_space(Sequence& sequence, int64_t tokens, std::vector<Chunk>& plan);
+  void restart_grown(std::vector<Chunk>& plan);
   void preempt(Sequence& sequence, std::vector<Chunk>& plan);
   bool can_never_hold(const Sequence& sequence) const;
 
+  const Model& model_;
   BlockPool& pool_;
   PrefixCache& prefixes_;
   std::deque<Sequence*> waiting_;

@@ -69,6 +69,7 @@ bool score(Model& model, std::span<const int32_t> ids, std::span<float> logprobs
   runtime.prefixes->make_room(table.missing(n));
   if (!table.grow(n)) return false;
 
+  const bool long_rope = model.turns_long(n);
   logprobs[0] = std::numeric_limits<float>::quiet_NaN();
   Batch batch;
   std::vector<int32_t> rows;
@@ -78,6 +79,7 @@ bool score(Model& model, std::span<const int32_t> ids, std::span<float> logprobs
     for (int64_t i = begin; i < end; ++i) {
       batch.ids.push_back(ids[static_cast<size_t>(i)]);
       batch.positions.push_back(static_cast<int32_t>(i));
+      batch.long_rope.push_back(long_rope ? 1 : 0);
       batch.slots.push_back(table.slot(i));
     }
     batch.runs.push_back({table.blocks().data(), 0, static_cast<int32_t>(end), 0, 0});

@@ -50,6 +50,7 @@ struct Sequence {
   std::vector<int32_t> ids;  ///< prompt and output
   int64_t computed = 0;      ///< ids that are in the cache
   BlockTable table;
+  bool long_rope = false;  ///< what is in the cache turns by the long frequencies
   modelkit::Sampler sampler;
   modelkit::Utf8Stream utf8;
   modelkit::StopStrings stops;

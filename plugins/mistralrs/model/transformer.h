@@ -11,8 +11,8 @@
 
 namespace spnl::mistralrs {
 
-/// The forward of every architecture that a ModelSpec can say, written once over Ops. Not
-/// thread-safe: one caller at a time, since it owns the workspace.
+/// The forward of every architecture that a ModelSpec can say, written once over Ops: one file for
+/// each kind of part. Not thread-safe: one caller at a time, since it owns the workspace.
 class Transformer {
  public:
   /// All four outlive the transformer.
@@ -32,17 +32,50 @@ class Transformer {
   Rows logits(std::span<const int32_t> rows);
 
  private:
-  void attention(size_t layer, const Batch& batch);
-  void feed_forward(size_t layer, int64_t m);
+  /// Which rows of a batch an expert gets. Entry t * used + j is token t's j-th expert; sorted by
+  /// expert, an expert's entries lie together, tokens in order.
+  struct ExpertRows {
+    std::vector<int32_t> chosen, tokens, places, first;
+    std::vector<float> weights;
+
+    void resize(int64_t rows, const cpu::RouterParams& router);
+    void sort(const cpu::RouterParams& router);
+  };
+
+  // attention.cpp, latent_attention.cpp: what the heads saw, [m, heads * value_dim].
+  Rows attention(size_t layer, Rows n, const Batch& batch);
+  Rows latent_attention(size_t layer, Rows n, const Batch& batch);
+  void attend(size_t layer, Rows q, Rows k, Rows v, const Batch& batch, Rows attended);
+  void norm_heads(const LoadedNorm& norm, bool whole_width, int64_t head_dim, Rows x);
+
+  // feed_forward.cpp: what is left to go through `down`, [m, size].
+  Rows feed_forward(const modelkit::Mlp& spec, const LoadedMlp& w, Rows n);
+
+  // experts.cpp
+  Rows experts(const modelkit::Experts& spec, const LoadedExperts& w, Rows n);  ///< [m, h]
+  void route(const LoadedExperts& w, Rows n);
+  void run_experts(const modelkit::Experts& spec, const LoadedExperts& w, Rows n);
+  void add_shared(const modelkit::Experts& spec, const LoadedExperts& w, Rows n, Rows sum);
+
+  // transformer.cpp
+  void run_layer(size_t layer, const Batch& batch);
+  void linear(Rows x, const LoadedLinear& linear, Rows y, bool accumulate = false);
   void norm(const LoadedNorm& norm, Rows x, Rows y);
-  void project_into_residual(Rows x, const LoadedLinear& linear);
+  Rows normed(const LoadedNorm& norm, Rows x);
+  void add_branch(Rows x, const LoadedLinear& linear, const LoadedNorm& post);
+  void add_branch(Rows branch, const LoadedNorm& post);
 
   const modelkit::ModelSpec& spec_;
   const Weights& weights_;
   const KvCache& cache_;
   Ops& ops_;
-  std::vector<cpu::Rope> ropes_;  // by LayerSpec::rope
+  std::vector<cpu::Rope> ropes_;  // a layer each, as its cache holds keys
   Workspace workspace_;
+  ExpertRows expert_rows_;
+  std::vector<LinearOutput> outputs_;  // reused: no allocation in a step
+  std::vector<LinearGroup> groups_;
 };
+
+cpu::Activation to_activation(modelkit::Activation activation);
 
 }  // namespace spnl::mistralrs

@@ -14,13 +14,13 @@ using modelkit::Error;
 using modelkit::ErrorCode;
 using modelkit::Weight;
 
-/// Pages wholly inside the weight's rows, which were read once and are not needed again. They come
-/// back from the file if they are.
-void forget_pages(const Weight& weight) {
-  if (weight.data() == nullptr) return;
+/// Gives back pages of the file that lie wholly in what was read once and is not needed again. They
+/// come back from the file if they are.
+void forget_pages(const std::byte* data, uint64_t bytes) {
+  if (data == nullptr) return;
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<uintptr_t>(weight.data()) + page - 1) / page * page;
-  const auto end = (reinterpret_cast<uintptr_t>(weight.data()) + weight.bytes()) / page * page;
+  const auto begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
   if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
@@ -31,7 +31,54 @@ class Loader {
   LoadedLinear linear(const modelkit::Linear& l) { return {matrix(l.weight), vector(l.bias)}; }
 
   LoadedNorm norm(const modelkit::Norm& n) {
-    return {vector(n.weight), static_cast<float>(n.eps), static_cast<float>(n.weight_offset)};
+    LoadedNorm loaded{
+        vector(n.weight), vector(n.bias), static_cast<int64_t>(n.weight.elements()), {}};
+    loaded.params = {
+        n.kind == modelkit::NormKind::kLayer ? cpu::NormKind::kLayer : cpu::NormKind::kRms,
+        static_cast<float>(n.eps), static_cast<float>(n.weight_offset), loaded.weight.floats(),
+        loaded.bias.floats()};
+    return loaded;
+  }
+
+  LoadedMlp mlp(const modelkit::Mlp& m) { return {linear(m.gate), linear(m.up), linear(m.down)}; }
+
+  LoadedAttention attention(const modelkit::AttentionSpec& a) {
+    LoadedAttention loaded{linear(a.q),
+                           linear(a.k),
+                           linear(a.v),
+                           linear(a.o),
+                           norm(a.q_norm),
+                           norm(a.k_norm),
+                           vector(a.sinks),
+                           linear(a.latent.q_a),
+                           linear(a.latent.kv_a),
+                           norm(a.latent.q_a_norm),
+                           norm(a.latent.kv_a_norm),
+                           {},
+                           {}};
+    for (const Weight& head : a.latent.k_b) loaded.k_b.push_back(matrix(head));
+    for (const Weight& head : a.latent.v_b) loaded.v_b.push_back(matrix(head));
+    return loaded;
+  }
+
+  LoadedExperts experts(const modelkit::Experts& e) {
+    LoadedExperts loaded;
+    loaded.router = linear(e.router);
+    loaded.selection_bias = vector(e.selection_bias);
+    loaded.params = {e.gating,
+                     static_cast<int32_t>(e.experts.size()),
+                     static_cast<int32_t>(e.used),
+                     static_cast<int32_t>(e.groups),
+                     static_cast<int32_t>(e.groups_used),
+                     e.group_score_is_top_two,
+                     e.renormalise,
+                     static_cast<float>(e.scale),
+                     static_cast<float>(e.jitter),
+                     loaded.selection_bias.floats()};
+    for (const modelkit::Mlp& expert : e.experts) loaded.experts.push_back(mlp(expert));
+    loaded.shared = mlp(e.shared);
+    loaded.shared_gate = matrix(e.shared_gate);
+    return loaded;
   }
 
   uint64_t bytes() const { return bytes_; }
@@ -41,7 +88,7 @@ class Loader {
   MatrixPtr matrix(const Weight& weight) {
     if (!weight) return nullptr;
     MatrixPtr result = ops_.load_matrix(weight);
-    if (result->bytes() > 0) forget_pages(weight);
+    if (result->bytes() > 0) forget_pages(weight.data(), weight.bytes());
     all_float32_ = all_float32_ && weight.type() == modelkit::TensorType::kF32;
     count(result->bytes());
     return result;
@@ -69,63 +116,54 @@ class Loader {
 };
 
 LayerWeights load_layer(Loader& loader, const modelkit::LayerSpec& spec) {
-  const modelkit::AttentionSpec& attention = spec.attention;
-  LayerWeights w;
-  w.pre_attention = loader.norm(spec.pre_attention);
-  w.q = loader.linear(attention.q);
-  w.k = loader.linear(attention.k);
-  w.v = loader.linear(attention.v);
-  w.o = loader.linear(attention.o);
-  w.q_norm = loader.norm(attention.q_norm);
-  w.k_norm = loader.norm(attention.k_norm);
-  w.pre_ffn = loader.norm(spec.pre_ffn);
-  w.gate = loader.linear(spec.mlp.gate);
-  w.up = loader.linear(spec.mlp.up);
-  w.down = loader.linear(spec.mlp.down);
-  return w;
+  return {loader.norm(spec.pre_attention),  loader.norm(spec.post_attention),
+          loader.norm(spec.pre_ffn),        loader.norm(spec.post_ffn),
+          loader.attention(spec.attention), loader.mlp(spec.mlp),
+          loader.experts(spec.experts)};
 }
 
-/// What a layer has that the forward does not run; null: nothing. A model is refused rather than
-/// run wrongly.
-const char* missing_part(const modelkit::ModelSpec& spec, const modelkit::LayerSpec& layer) {
-  const modelkit::AttentionSpec& attention = layer.attention;
-  const modelkit::RopeSpec& rope = spec.ropes[attention.rope];
-  const auto plain = [](const modelkit::Norm& norm) {
-    return norm.kind == modelkit::NormKind::kRms && !norm.bias;
-  };
-  for (const modelkit::Norm* norm : {&layer.pre_attention, &layer.pre_ffn, &attention.q_norm,
-                                     &attention.k_norm, &spec.output_norm})
-    if (!plain(*norm)) return "layer norms";
-  if (layer.parallel) return "parallel blocks";
-  if (layer.post_attention || layer.post_ffn) return "norms after a branch";
-  if (!layer.pre_attention || !layer.pre_ffn) return "branches without a norm before them";
-  for (const modelkit::Norm* norm : {&attention.q_norm, &attention.k_norm})
-    if (*norm && norm->weight.elements() != attention.head_dim) return "norms over all heads";
-  if (attention.sinks) return "attention sinks";
-  if (attention.latent) return "latent attention";
-  if (attention.value_dim != attention.head_dim) return "values of another length than keys";
-  if (rope.first_dim != 0 || rope.long_from != 0) return "this kind of rotary embedding";
-  if (layer.experts) return "mixtures of experts";
-  if (!layer.mlp.gate) return "feed-forward parts without gate";
-  if (layer.mlp.activation != modelkit::Activation::kSilu &&
-      layer.mlp.activation != modelkit::Activation::kGeluTanh)
-    return "this activation";
+/// What the forward takes for granted beyond the shapes that readers check. Null: all is well.
+const char* contradiction(const modelkit::ModelSpec& spec, const modelkit::LayerSpec& layer) {
+  const modelkit::AttentionSpec& a = layer.attention;
+  const modelkit::LatentAttention& latent = a.latent;
+  const modelkit::Experts& e = layer.experts;
+  if (a.kv_heads == 0 || a.heads % a.kv_heads != 0)
+    return "its heads are no multiple of its key-value heads";
+  if (a.rope >= spec.ropes.size()) return "it has no rotary embedding";
+  const modelkit::RopeSpec& rope = spec.ropes[a.rope];
+  if (rope.first_dim + 2 * rope.inv_freq.size() > a.head_dim)
+    return "its rotary dimensions are more than a head has";
+  if (rope.long_from != 0 && rope.long_inv_freq.size() != rope.inv_freq.size())
+    return "its short and long rotary frequencies differ in number";
+  if (layer.parallel && !layer.pre_attention) return "it is parallel and has no norm";
+  if (latent && (latent.k_b.size() != a.heads || latent.v_b.size() != a.heads))
+    return "its heads are not those of its latent attention";
+  if (latent && rope.first_dim + 2 * rope.inv_freq.size() > latent.nope_dim + latent.rope_dim)
+    return "its rotary dimensions are not those of its latent attention";
+  if (latent && !rope.inv_freq.empty() && rope.first_dim < latent.nope_dim)
+    return "its rotary dimensions are not those that its heads share";
+  if (!e) return layer.mlp ? nullptr : "it has neither experts nor a feed-forward part";
+  if (e.used == 0 || e.used > e.experts.size()) return "it uses more experts than it has";
+  if (e.groups != 0 && (e.experts.size() % e.groups != 0 || e.groups_used > e.groups))
+    return "its experts do not fit their groups";
   return nullptr;
 }
 
-void require_runnable(const modelkit::ModelSpec& spec) {
-  for (const modelkit::LayerSpec& layer : spec.layers)
-    if (const char* missing = missing_part(spec, layer))
-      throw Error(ErrorCode::kUnsupported, "architecture '" + spec.architecture + "': " + missing +
-                                               " are not supported by this backend yet; "
-                                               "use cpu_ref/ for this model");
+void check(const modelkit::ModelSpec& spec) {
+  for (size_t i = 0; i < spec.layers.size(); ++i)
+    if (const char* why = contradiction(spec, spec.layers[i]))
+      throw Error(ErrorCode::kCorrupt, "layer " + std::to_string(i) + " cannot be run: " + why);
 }
 
 }  // namespace
 
+void forget_pages(const modelkit::TensorSource& file) {
+  for (const modelkit::Tensor& tensor : file.tensors()) forget_pages(tensor.data, tensor.bytes);
+}
+
 Weights load_weights(Ops& ops, const modelkit::ModelSpec& spec, uint64_t limit,
                      const LoadProgress& progress) {
-  require_runnable(spec);
+  check(spec);
   Loader loader(ops, limit);
   const uint64_t total = spec.layers.size() + 1;
   Weights weights;

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <vector>
 
 #include "ops/ops.h"
@@ -17,18 +19,32 @@ class ReferenceMatrix final : public Matrix {
   const modelkit::Weight weight;
 };
 
-template <class Signature>
-c10::TypedOperatorHandle<Signature> find(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
-}
+/// A registered operator, called through the dispatcher as F is declared.
+template <class F>
+class Operator;
+template <class Result, class... Args>
+class Operator<Result(Args...)> {
+ public:
+  explicit Operator(const char* name)
+      : handle_(c10::Dispatcher::singleton()
+                    .findSchemaOrThrow(name, "")
+                    .template typed<Result(Args...)>()) {}
+  Result operator()(Args... args) const { return handle_.call(args...); }
+
+ private:
+  c10::TypedOperatorHandle<Result(Args...)> handle_;
+};
 
 template <class T>
 at::Tensor view(const T* data, at::IntArrayRef sizes, at::ScalarType type) {
   return at::from_blob(const_cast<T*>(data), sizes, at::TensorOptions().dtype(type));
 }
-at::Tensor view(Rows rows) { return view(rows.data, {rows.count, rows.width}, at::kFloat); }
+at::Tensor view(Rows rows) {
+  return at::from_blob(rows.data, {rows.count, rows.width}, {rows.stride, 1},
+                       at::TensorOptions().dtype(at::kFloat));
+}
 at::Tensor view(Rows rows, int64_t head_dim) {
-  return view(rows.data, {rows.count, rows.width / head_dim, head_dim}, at::kFloat);
+  return view(rows).unflatten(1, {rows.width / head_dim, head_dim});
 }
 at::Tensor view(std::span<const int32_t> x) {
   return view(x.data(), {static_cast<int64_t>(x.size())}, at::kInt);
@@ -36,8 +52,10 @@ at::Tensor view(std::span<const int32_t> x) {
 at::Tensor view(const std::vector<int64_t>& x, int64_t width) {
   return view(x.data(), {static_cast<int64_t>(x.size()) / width, width}, at::kLong);
 }
-at::Tensor view(const std::vector<double>& x) {
-  return view(x.data(), {static_cast<int64_t>(x.size())}, at::kDouble);
+/// [size], or none for null.
+std::optional<at::Tensor> view_if(const float* data, at::IntArrayRef sizes) {
+  if (data == nullptr) return std::nullopt;
+  return view(data, sizes, at::kFloat);
 }
 
 at::Tensor bytes_of(const modelkit::Weight& w) {
@@ -48,13 +66,53 @@ at::Tensor bytes_of(const modelkit::Weight& w) {
   return made;
 }
 
-at::Tensor cache_of(const cpu::KvLayer& layer, void* data, int64_t blocks) {
+at::Tensor cache_of(const cpu::KvLayer& layer, void* data, int64_t dim, int64_t blocks) {
   const at::ScalarType type = layer.type == cpu::KvType::kF32   ? at::kFloat
                               : layer.type == cpu::KvType::kF16 ? at::kHalf
                                                                 : at::kBFloat16;
-  return at::from_blob(data, {blocks, layer.kv_heads, layer.block_size, layer.head_dim},
+  return at::from_blob(data, {blocks, layer.kv_heads, layer.block_size, dim},
                        at::TensorOptions().dtype(type));
 }
+at::Tensor keys_of(const cpu::KvLayer& layer, int64_t blocks) {
+  return cache_of(layer, layer.keys, layer.head_dim, blocks);
+}
+std::optional<at::Tensor> values_of(const cpu::KvLayer& layer, int64_t blocks) {
+  if (layer.values == nullptr) return std::nullopt;
+  return cache_of(layer, layer.values, layer.value_dim, blocks);
+}
+
+reference::RowRope row_rope(const cpu::Rope& rope, const cpu::RowPositions& positions) {
+  const auto m = static_cast<int64_t>(positions.at.size());
+  at::Tensor inv_freq = at::empty({m, rope.pairs()}, at::kDouble),
+             magnitude = at::empty({m}, at::kDouble);
+  for (int64_t i = 0; i < m; ++i) {
+    const cpu::RopeTurns& turns = rope.of(positions.is_long(i));
+    std::copy(turns.inv_freq.begin(), turns.inv_freq.end(),
+              inv_freq.data_ptr<double>() + i * rope.pairs());
+    magnitude.data_ptr<double>()[i] = turns.magnitude;
+  }
+  return {inv_freq, magnitude, rope.first_dim, rope.kind == cpu::RopeKind::kInterleaved};
+}
+
+/// The lists of paged_attention as tensors: see reference.h.
+struct Visible {
+  Visible(std::span<const cpu::AttentionSequence> list, int32_t block_size) {
+    for (const cpu::AttentionSequence& s : list) {
+      sequences.insert(sequences.end(), {s.first_row, s.rows, static_cast<int64_t>(runs.size()) / 5,
+                                         static_cast<int64_t>(s.runs.size())});
+      for (const cpu::KvRun& run : s.runs) {
+        runs.insert(runs.end(),
+                    {run.lo, run.hi, run.e0, run.offset, static_cast<int64_t>(blocks.size())});
+        for (int32_t i = 0; i * block_size < run.hi; ++i) {
+          blocks.push_back(run.blocks[i]);
+          highest = std::max<int64_t>(highest, run.blocks[i]);
+        }
+      }
+    }
+  }
+  std::vector<int64_t> sequences, runs, blocks;
+  int64_t highest = 0;
+};
 
 class ReferenceOps final : public Ops {
  public:
@@ -74,96 +132,124 @@ class ReferenceOps final : public Ops {
 
   void embed(const modelkit::Weight& table, std::span<const int32_t> ids, float scale,
              Rows y) override {
-    view(y).copy_(embedding_.call(bytes_of(table), static_cast<int64_t>(table.type()), y.width,
-                                  view(ids), scale));
+    view(y).copy_(
+        embedding_(bytes_of(table), static_cast<int64_t>(table.type()), y.width, view(ids), scale));
   }
 
-  void rms_norm(Rows x, const float* weight, float eps, float weight_offset, Rows y) override {
-    view(y).copy_(rms_norm_.call(view(x), view(weight, {x.width}, at::kFloat), eps, weight_offset));
+  void norm(const cpu::NormParams& params, Rows x, Rows y) override {
+    const std::array<int64_t, 2> sizes{params.weight_rows, x.width};
+    view(y).copy_(norm_(view(x).contiguous(), view(params.weight, sizes, at::kFloat),
+                        view_if(params.bias, sizes), params.kind == cpu::NormKind::kLayer,
+                        params.eps, params.weight_offset));
   }
 
-  void linear(Rows x, std::span<const LinearOutput> outputs) override {
-    for (const LinearOutput& o : outputs) {
-      const modelkit::Weight& weight = static_cast<const ReferenceMatrix*>(o.weight)->weight;
-      std::optional<at::Tensor> bias;
-      if (o.bias != nullptr) bias = view(o.bias, {o.weight->rows()}, at::kFloat);
-      const at::Tensor y =
-          linear_.call(view(x), bytes_of(weight), static_cast<int64_t>(weight.type()), bias);
-      if (o.accumulate)
-        view(o.y).add_(y);
-      else
-        view(o.y).copy_(y);
+  void linear(std::span<const LinearGroup> groups) override {
+    for (const LinearGroup& group : groups) {
+      at::Tensor x = view(group.x).contiguous();
+      if (!group.rows.empty()) x = x.index_select(0, view(group.rows));
+      for (const LinearOutput& o : group.outputs) {
+        const modelkit::Weight& weight = static_cast<const ReferenceMatrix*>(o.weight)->weight;
+        std::optional<at::Tensor> order;
+        if (weight.input_order() != nullptr)
+          order = view(reinterpret_cast<const int32_t*>(weight.input_order()->data()),
+                       {o.weight->cols()}, at::kInt);
+        const at::Tensor y = linear_(x, bytes_of(weight), static_cast<int64_t>(weight.type()),
+                                     view_if(o.bias, {o.weight->rows()}), order);
+        if (o.accumulate)
+          view(o.y).add_(y);
+        else
+          view(o.y).copy_(y);
+      }
     }
   }
 
   void rope_store(const cpu::Rope& rope, const cpu::KvLayer& layer, Rows keys, Rows values,
-                  std::span<const int32_t> positions, std::span<const int64_t> slots) override {
+                  const cpu::RowPositions& positions, std::span<const int64_t> slots) override {
     int64_t blocks = 1;
     for (const int64_t slot : slots) blocks = std::max(blocks, slot / layer.block_size + 1);
-    at::Tensor key_cache = cache_of(layer, layer.keys, blocks),
-               value_cache = cache_of(layer, layer.values, blocks);
-    rope_store_.call(key_cache, value_cache, view(keys, layer.head_dim),
-                     view(values, layer.head_dim), view(positions),
-                     view(slots.data(), {static_cast<int64_t>(slots.size())}, at::kLong),
-                     view(rope.inv_freq), rope.kind == cpu::RopeKind::kInterleaved, rope.magnitude);
+    at::Tensor key_cache = keys_of(layer, blocks);
+    const reference::RowRope turns = row_rope(rope, positions);
+    std::optional<at::Tensor> new_values;
+    if (layer.values != nullptr) new_values = view(values, layer.value_dim);
+    rope_store_(key_cache, values_of(layer, blocks), view(keys, layer.head_dim), new_values,
+                view(positions.at),
+                view(slots.data(), {static_cast<int64_t>(slots.size())}, at::kLong), turns.inv_freq,
+                turns.magnitude, turns.first_dim, turns.interleaved);
   }
 
   void paged_attention(const cpu::Rope& rope, const cpu::KvLayer& layer,
                        const cpu::AttentionParams& params, Rows queries,
-                       std::span<const int32_t> positions,
+                       const cpu::RowPositions& positions,
                        std::span<const cpu::AttentionSequence> sequences, Rows out) override {
-    std::vector<int64_t> sequence_rows, run_rows, blocks;
-    int64_t highest = 0;
-    for (const cpu::AttentionSequence& s : sequences) {
-      sequence_rows.insert(sequence_rows.end(),
-                           {s.first_row, s.rows, static_cast<int64_t>(run_rows.size()) / 5,
-                            static_cast<int64_t>(s.runs.size())});
-      for (const cpu::KvRun& run : s.runs) {
-        run_rows.insert(run_rows.end(),
-                        {run.lo, run.hi, run.e0, run.offset, static_cast<int64_t>(blocks.size())});
-        for (int32_t i = 0; i * layer.block_size < run.hi; ++i) {
-          blocks.push_back(run.blocks[i]);
-          highest = std::max<int64_t>(highest, run.blocks[i]);
-        }
-      }
-    }
-    view(out, layer.head_dim)
-        .copy_(paged_attention_.call(
-            view(queries, layer.head_dim), view(positions),
-            cache_of(layer, layer.keys, highest + 1), cache_of(layer, layer.values, highest + 1),
-            view(sequence_rows, 4), view(run_rows, 5), view(blocks, 1).flatten(),
-            view(rope.inv_freq), rope.kind == cpu::RopeKind::kInterleaved, rope.magnitude,
-            params.scale, params.logit_softcap, params.window));
+    const Visible visible(sequences, layer.block_size);
+    const reference::RowRope turns = row_rope(rope, positions);
+    view(out, layer.value_dim)
+        .copy_(paged_attention_(
+            view(queries, layer.head_dim), view(positions.at), keys_of(layer, visible.highest + 1),
+            values_of(layer, visible.highest + 1), layer.value_dim, view(visible.sequences, 4),
+            view(visible.runs, 5), view(visible.blocks, 1).flatten(), turns.inv_freq,
+            turns.magnitude, turns.first_dim, turns.interleaved, params.scale, params.logit_softcap,
+            params.window, view_if(params.sinks, {params.heads})));
   }
 
-  void gated_activation(cpu::Activation activation, Rows gate, Rows up) override {
-    view(gate).copy_(
-        gated_activation_.call(view(gate), view(up), static_cast<int64_t>(activation)));
+  void activate(cpu::Activation activation, Rows gate, Rows up) override {
+    std::optional<at::Tensor> factor;
+    if (up.data != nullptr) factor = view(up);
+    view(gate).copy_(activate_(view(gate), factor, static_cast<int64_t>(activation)));
   }
 
   void add_scaled(Rows x, float scale, Rows y) override { view(y).add_(view(x), scale); }
 
+  void scale_and_cap(float scale, float cap, Rows x) override {
+    view(x).copy_(scale_and_cap_(view(x), scale, cap));
+  }
+
+  void copy(Rows from, Rows to) override { view(to).copy_(view(from)); }
+
+  void route(const cpu::RouterParams& params, Rows logits, std::span<int32_t> experts,
+             std::span<float> weights) override {
+    const auto [chosen, shares] =
+        route_(view(logits), view_if(params.selection_bias, {params.experts}),
+               static_cast<int64_t>(params.gating), params.used, params.groups, params.groups_used,
+               params.group_score_is_top_two, params.renormalise, params.scale, params.jitter);
+    const std::array<int64_t, 2> sizes{logits.count, params.used};
+    view(experts.data(), sizes, at::kInt).copy_(chosen);
+    view(weights.data(), sizes, at::kFloat).copy_(shares);
+  }
+
+  void combine(Rows parts, std::span<const int32_t> places, std::span<const float> weights,
+               Rows y) override {
+    const std::array<int64_t, 2> sizes{y.count, static_cast<int64_t>(places.size()) / y.count};
+    const at::Tensor rows =
+        view(parts).index_select(0, view(places)).unflatten(0, sizes);  // [m, used, n]
+    view(y).copy_((rows * view(weights.data(), sizes, at::kFloat).unsqueeze(-1)).sum(1));
+  }
+
+  void add_gated(Rows x, Rows gate, Rows y) override {
+    view(y).add_(view(x) * at::sigmoid(view(gate)));
+  }
+
  private:
   using Tensor = const at::Tensor&;
-  const c10::TypedOperatorHandle<at::Tensor(Tensor, int64_t, int64_t, Tensor, double)> embedding_ =
-      find<at::Tensor(Tensor, int64_t, int64_t, Tensor, double)>("spnl_mistralrs::embedding");
-  const c10::TypedOperatorHandle<at::Tensor(Tensor, Tensor, double, double)> rms_norm_ =
-      find<at::Tensor(Tensor, Tensor, double, double)>("spnl_mistralrs::rms_norm");
-  const c10::TypedOperatorHandle<at::Tensor(Tensor, Tensor, int64_t,
-                                            const std::optional<at::Tensor>&)>
-      linear_ = find<at::Tensor(Tensor, Tensor, int64_t, const std::optional<at::Tensor>&)>(
-          "spnl_mistralrs::linear");
-  const c10::TypedOperatorHandle<at::Tensor(Tensor, Tensor, int64_t)> gated_activation_ =
-      find<at::Tensor(Tensor, Tensor, int64_t)>("spnl_mistralrs::gated_activation");
-  const c10::TypedOperatorHandle<void(at::Tensor&, at::Tensor&, Tensor, Tensor, Tensor, Tensor,
-                                      Tensor, bool, double)>
-      rope_store_ = find<void(at::Tensor&, at::Tensor&, Tensor, Tensor, Tensor, Tensor, Tensor,
-                              bool, double)>("spnl_mistralrs::rope_store");
-  const c10::TypedOperatorHandle<at::Tensor(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
-                                            Tensor, bool, double, double, double, int64_t)>
-      paged_attention_ =
-          find<at::Tensor(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, bool,
-                          double, double, double, int64_t)>("spnl_mistralrs::paged_attention");
+  using Maybe = const std::optional<at::Tensor>&;
+  const Operator<at::Tensor(Tensor, int64_t, int64_t, Tensor, double)> embedding_{
+      "spnl_mistralrs::embedding"};
+  const Operator<at::Tensor(Tensor, Tensor, Maybe, bool, double, double)> norm_{
+      "spnl_mistralrs::norm"};
+  const Operator<at::Tensor(Tensor, Tensor, int64_t, Maybe, Maybe)> linear_{
+      "spnl_mistralrs::linear"};
+  const Operator<at::Tensor(Tensor, Maybe, int64_t)> activate_{"spnl_mistralrs::activate"};
+  const Operator<at::Tensor(Tensor, double, double)> scale_and_cap_{
+      "spnl_mistralrs::scale_and_cap"};
+  const Operator<std::tuple<at::Tensor, at::Tensor>(Tensor, Maybe, int64_t, int64_t, int64_t,
+                                                    int64_t, bool, bool, double, double)>
+      route_{"spnl_mistralrs::route"};
+  const Operator<void(at::Tensor&, Maybe, Tensor, Maybe, Tensor, Tensor, Tensor, Tensor, int64_t,
+                      bool)>
+      rope_store_{"spnl_mistralrs::rope_store"};
+  const Operator<at::Tensor(Tensor, Tensor, Tensor, Maybe, int64_t, Tensor, Tensor, Tensor, Tensor,
+                            Tensor, int64_t, bool, double, double, int64_t, Maybe)>
+      paged_attention_{"spnl_mistralrs::paged_attention"};
 };
 
 }  // namespace

@@ -9,26 +9,34 @@ namespace {
 
 void define(torch::Library& library) {
   library.def("embedding(Tensor table, int type, int cols, Tensor ids, float scale) -> Tensor");
-  library.def("rms_norm(Tensor x, Tensor weight, float eps, float weight_offset) -> Tensor");
-  library.def("linear(Tensor x, Tensor weight, int type, Tensor? bias) -> Tensor");
-  library.def("gated_activation(Tensor gate, Tensor up, int activation) -> Tensor");
   library.def(
-      "rope_store(Tensor(a!) key_cache, Tensor(b!) value_cache, Tensor keys, Tensor values, Tensor "
-      "positions, Tensor slots,"
-      " Tensor inv_freq, bool interleaved, float magnitude) -> ()");
+      "norm(Tensor x, Tensor weight, Tensor? bias, bool layer_norm, float eps, float "
+      "weight_offset) -> Tensor");
+  library.def("linear(Tensor x, Tensor weight, int type, Tensor? bias, Tensor? order) -> Tensor");
+  library.def("activate(Tensor gate, Tensor? up, int activation) -> Tensor");
+  library.def("scale_and_cap(Tensor x, float scale, float cap) -> Tensor");
   library.def(
-      "paged_attention(Tensor queries, Tensor positions, Tensor key_cache, Tensor value_cache, "
-      "Tensor sequences,"
-      " Tensor runs, Tensor blocks, Tensor inv_freq, bool interleaved, float magnitude, float "
-      "scale, float softcap,"
-      " int window) -> Tensor");
+      "route(Tensor logits, Tensor? selection_bias, int gating, int used, int groups, int "
+      "groups_used, bool group_score_is_top_two, bool renormalise, float scale, float jitter) -> "
+      "(Tensor, Tensor)");
+  library.def(
+      "rope_store(Tensor(a!) key_cache, Tensor(b!)? value_cache, Tensor keys, Tensor? values, "
+      "Tensor positions, Tensor slots, Tensor inv_freq, Tensor magnitude, int first_dim, bool "
+      "interleaved) -> ()");
+  library.def(
+      "paged_attention(Tensor queries, Tensor positions, Tensor key_cache, Tensor? value_cache, "
+      "int value_dim, Tensor sequences, Tensor runs, Tensor blocks, Tensor inv_freq, Tensor "
+      "magnitude, int first_dim, bool interleaved, float scale, float softcap, int window, "
+      "Tensor? sinks) -> Tensor");
 }
 
 void implement(torch::Library& library) {
   library.impl("embedding", &reference::embedding);
-  library.impl("rms_norm", &reference::rms_norm);
+  library.impl("norm", &reference::norm);
   library.impl("linear", &reference::linear);
-  library.impl("gated_activation", &reference::gated_activation);
+  library.impl("activate", &reference::activate);
+  library.impl("scale_and_cap", &reference::scale_and_cap);
+  library.impl("route", &reference::route);
   library.impl("rope_store", &reference::rope_store);
   library.impl("paged_attention", &reference::paged_attention);
 }

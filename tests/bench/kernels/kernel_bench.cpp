@@ -117,11 +117,12 @@ void matrix_products(ThreadTeam& team, Isa isa, const Peaks& peaks) {
 
 void attention(ThreadTeam& team, Isa isa, int heads, int kv_heads, int dim, int rows, int context) {
   Rope rope;
-  for (int i = 0; i < dim / 2; ++i) rope.inv_freq.push_back(std::pow(10000.0, -2.0 * i / dim));
+  for (int i = 0; i < dim / 2; ++i)
+    rope.turns.inv_freq.push_back(std::pow(10000.0, -2.0 * i / dim));
   const int block = 32, blocks = context / block + 1;
   std::vector<uint16_t> keys(static_cast<size_t>(blocks * block * kv_heads * dim), 0x3000),
       values = keys;
-  const KvLayer layer{KvType::kF16, block, kv_heads, dim, keys.data(), values.data()};
+  const KvLayer layer{KvType::kF16, block, kv_heads, dim, dim, keys.data(), values.data()};
   std::vector<int32_t> table(static_cast<size_t>(blocks)), positions(static_cast<size_t>(rows));
   std::iota(table.begin(), table.end(), 0);
   std::iota(positions.begin(), positions.end(), context - rows);
@@ -155,12 +156,13 @@ void small_ops(ThreadTeam& team, Isa isa) {
   std::printf("empty run: %.0f ns\n", empty * 1e7);
   for (int64_t m : {1, 512}) {
     std::vector<float> x(static_cast<size_t>(m * 1536), 0.3f), y = x;
-    const double norm = best_seconds(
-        50, [&] { rms_norm(team, isa, x.data(), y.data(), 1e-5f, 0, m, 576, x.data()); });
+    const NormParams rms{NormKind::kRms, 1e-5f, 0.0f, y.data()};
+    const double rms_norm =
+        best_seconds(50, [&] { norm(team, isa, rms, x.data(), 576, m, 576, x.data(), 576); });
     const double gate = best_seconds(
-        50, [&] { gated_activation(team, isa, Activation::kSilu, x.data(), y.data(), m, 1536); });
+        50, [&] { activate(team, isa, Activation::kSilu, x.data(), y.data(), m, 1536); });
     std::printf("m %ld: rms_norm 576 %.2f us, silu 1536 %.2f us\n", static_cast<long>(m),
-                norm * 1e6, gate * 1e6);
+                rms_norm * 1e6, gate * 1e6);
   }
 }
 

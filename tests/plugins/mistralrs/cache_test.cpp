@@ -30,11 +30,12 @@ BOOST_AUTO_TEST_CASE(prefixes_match_by_ids_in_whole_blocks) {
   const std::vector<int32_t> ids = {1, 2, 3, 4, 5, 6, 7, 8, 9};
   BlockTable table(pool, 4);
   BOOST_TEST(table.grow(9));
-  cache.store(ids, table);
-  BOOST_TEST(cache.find(ids, 8).size() == 2u);
-  BOOST_TEST(cache.find(ids, 7).size() == 1u);
-  BOOST_TEST(cache.find(std::vector<int32_t>{1, 2, 3, 4, 5, 0, 7, 8}, 8).size() == 1u);
-  BOOST_TEST(cache.find(std::vector<int32_t>{2, 2, 3, 4}, 4).empty());
+  cache.store(ids, false, table);
+  BOOST_TEST(cache.find(ids, false, 8).size() == 2u);
+  BOOST_TEST(cache.find(ids, false, 7).size() == 1u);
+  BOOST_TEST(cache.find(std::vector<int32_t>{1, 2, 3, 4, 5, 0, 7, 8}, false, 8).size() == 1u);
+  BOOST_TEST(cache.find(std::vector<int32_t>{2, 2, 3, 4}, false, 4).empty());
+  BOOST_TEST(cache.find(ids, true, 8).empty());  // turned by other frequencies
   table.release();
   BOOST_TEST(pool.used_blocks() == 2);
   cache.make_room(15);
@@ -47,7 +48,7 @@ BOOST_AUTO_TEST_CASE(a_longer_sequence_replaces_its_prefix_and_the_oldest_goes_f
   const auto store = [&](std::vector<int32_t> ids) {
     BlockTable table(pool, 2);
     BOOST_TEST(table.grow(static_cast<int64_t>(ids.size())));
-    cache.store(ids, table);
+    cache.store(ids, false, table);
   };
   store({1, 2});
   store({1, 2, 3, 4});
@@ -55,14 +56,14 @@ BOOST_AUTO_TEST_CASE(a_longer_sequence_replaces_its_prefix_and_the_oldest_goes_f
   store({1, 2});  // known
   BOOST_TEST(cache.size() == 1u);
   store({5, 6});
-  BOOST_TEST(cache.find(std::vector<int32_t>{1, 2, 3, 4}, 4).size() == 2u);  // used again
+  BOOST_TEST(cache.find(std::vector<int32_t>{1, 2, 3, 4}, false, 4).size() == 2u);  // used again
   store({7, 8});
-  BOOST_TEST(cache.find(std::vector<int32_t>{5, 6}, 2).empty());
-  BOOST_TEST(cache.find(std::vector<int32_t>{1, 2, 3, 4}, 4).size() == 2u);
+  BOOST_TEST(cache.find(std::vector<int32_t>{5, 6}, false, 2).empty());
+  BOOST_TEST(cache.find(std::vector<int32_t>{1, 2, 3, 4}, false, 4).size() == 2u);
   PrefixCache off(pool, 2, 0);
   BlockTable table(pool, 2);
   BOOST_TEST(table.grow(4));
-  off.store(std::vector<int32_t>{1, 2, 3, 4}, table);
+  off.store(std::vector<int32_t>{1, 2, 3, 4}, false, table);
   BOOST_TEST(off.size() == 0u);
 }
 
@@ -79,10 +80,10 @@ BOOST_AUTO_TEST_CASE(random_use_never_loses_a_block) {
         for (auto& id : ids) id = static_cast<int32_t>(random() % 2);
         BlockTable table(pool, 3);
         const auto size = static_cast<int64_t>(ids.size());
-        table.share(cache.find(ids, size - 1));
+        table.share(cache.find(ids, false, size - 1));
         cache.make_room(table.missing(size));
         if (!table.grow(size)) continue;
-        cache.store(ids, table);
+        cache.store(ids, false, table);
         live.emplace_back(std::move(ids), std::move(table));
       } else if (!live.empty()) {
         live.pop_back();

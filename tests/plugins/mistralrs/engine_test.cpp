@@ -298,6 +298,42 @@ BOOST_AUTO_TEST_CASE(sessions_on_two_threads_take_turns) {
   BOOST_TEST((b.at(1, 0).tokens == want2));
 }
 
+// Each token is that of a fresh forward over all before it, on both sides of the border between
+// short and long rotary frequencies; no block of one kind serves the other.
+BOOST_AUTO_TEST_CASE(a_sequence_that_grows_past_the_border_is_computed_again) {
+  const fs::path path = fs::path(SPNL_SHARED_DIR) / "fixtures/hf/phi3-longrope";
+  if (!fs::exists(path)) {
+    BOOST_TEST_MESSAGE("skipped, not here: " << path);
+    return;
+  }
+  Settings settings = base();
+  settings.block_size = 8;
+  const auto model = load(path, settings);
+  const int64_t border = model->bundle().spec.ropes.at(0).long_from;
+  BOOST_TEST_REQUIRE(border > 16);
+  BOOST_TEST(!model->turns_long(border));
+  BOOST_TEST(model->turns_long(border + 1));
+  std::vector<int32_t> ids = prompt(3, static_cast<int>(border) - 8), want;
+  for (int i = 0; i < 16; ++i) {
+    const auto logits = last_logits(*model, ids);
+    want.push_back(
+        static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+    ids.push_back(want.back());
+  }
+  const auto head = prompt(3, static_cast<int>(border) - 8);
+  BOOST_TEST(alone(*model, head, 16) == want, boost::test_tools::per_element());
+  // What the first request left in the prefix cache holds blocks of both kinds.
+  Session s(*model);
+  s.submit(1, head, 16);
+  s.submit(2, ids, 1);
+  s.submit(3, prompt(4, 20), 16, 3);
+  s.run();
+  BOOST_TEST(s.at(1, 0).tokens == want, boost::test_tools::per_element());
+  BOOST_TEST(s.at(1, 0).cached > 0);
+  BOOST_TEST(s.at(2, 0).cached > 0);
+  BOOST_TEST(used_by_sequences(*model) == 0);
+}
+
 BOOST_AUTO_TEST_CASE(greedy_ids_are_the_oracles) {
   const fs::path shared = fs::path(SPNL_SHARED_DIR) / "fixtures";
   for (const char* name :

@@ -2,11 +2,13 @@
 #include "ops/ops.h"
 
 #include <boost/test/unit_test.hpp>
+#include <cstring>
 #include <random>
 
 #include "ops/reference.h"
 #include "ops/schema.h"
 #include "spnl/modelkit/block_formats.h"
+#include "spnl/modelkit/error.h"
 
 using namespace spnl::mistralrs;
 
@@ -32,6 +34,35 @@ Rows rows(std::vector<float>& x, int64_t width) {
   return {x.data(), static_cast<int64_t>(x.size()) / width, width};
 }
 
+using MatrixPtr = std::unique_ptr<Matrix>;
+
+/// Rows of floats that no file holds.
+class MadeRows final : public spnl::modelkit::RowSource {
+ public:
+  MadeRows(std::shared_ptr<const std::vector<float>> values, int64_t columns)
+      : values_(std::move(values)), columns_(static_cast<size_t>(columns)) {}
+  void read(uint64_t first, uint64_t count, std::byte* out) const override {
+    std::memcpy(out, values_->data() + first * columns_, count * columns_ * sizeof(float));
+  }
+
+ private:
+  const std::shared_ptr<const std::vector<float>> values_;
+  const size_t columns_;
+};
+
+class MadeBlocks final : public spnl::modelkit::RowSource {
+ public:
+  MadeBlocks(std::vector<uint8_t> blocks, uint64_t row_bytes)
+      : blocks_(std::move(blocks)), row_bytes_(row_bytes) {}
+  void read(uint64_t first, uint64_t count, std::byte* out) const override {
+    std::memcpy(out, blocks_.data() + first * row_bytes_, count * row_bytes_);
+  }
+
+ private:
+  const std::vector<uint8_t> blocks_;
+  const uint64_t row_bytes_;
+};
+
 std::vector<std::unique_ptr<Ops>> all_ops() {
   std::vector<std::unique_ptr<Ops>> out;
   out.push_back(make_reference_ops());
@@ -42,14 +73,14 @@ std::vector<std::unique_ptr<Ops>> all_ops() {
 /// A vector of heads turned by position, straight from the definition, in double.
 std::vector<double> turn(const float* x, int d, double position, const cpu::Rope& rope) {
   std::vector<double> out(x, x + d);
-  const int half = static_cast<int>(rope.inv_freq.size());
+  const int half = static_cast<int>(rope.turns.inv_freq.size());
   for (int i = 0; i < half; ++i) {
     const int a = rope.kind == cpu::RopeKind::kInterleaved ? 2 * i : i;
     const int b = rope.kind == cpu::RopeKind::kInterleaved ? 2 * i + 1 : i + half;
-    const double c = std::cos(position * rope.inv_freq[i]),
-                 s = std::sin(position * rope.inv_freq[i]);
-    out[a] = rope.magnitude * (x[a] * c - x[b] * s);
-    out[b] = rope.magnitude * (x[b] * c + x[a] * s);
+    const double c = std::cos(position * rope.turns.inv_freq[i]),
+                 s = std::sin(position * rope.turns.inv_freq[i]);
+    out[a] = rope.turns.magnitude * (x[a] * c - x[b] * s);
+    out[b] = rope.turns.magnitude * (x[b] * c + x[a] * s);
   }
   return out;
 }
@@ -81,15 +112,15 @@ BOOST_AUTO_TEST_CASE(norms_activations_and_sums) {
   }
   for (const auto& ops : all_ops()) {
     std::vector<float> a = x, b = up, y(x.size());
-    ops->rms_norm(rows(a, n), weight.data(), 1e-5f, 1.0f, rows(y, n));
+    ops->norm({cpu::NormKind::kRms, 1e-5f, 1.0f, weight.data()}, rows(a, n), rows(y, n));
     BOOST_TEST(worst(y, norm) < 1e-5, ops->name());
     ops->add_scaled(rows(a, n), 0.5f, rows(b, n));
     BOOST_TEST(worst(b, sum) < 1e-6, ops->name());
     b = up;
-    ops->gated_activation(cpu::Activation::kSilu, rows(a, n), rows(b, n));
+    ops->activate(cpu::Activation::kSilu, rows(a, n), rows(b, n));
     BOOST_TEST(worst(a, silu) < 1e-5, ops->name());
     a = x;
-    ops->gated_activation(cpu::Activation::kGeluTanh, rows(a, n), rows(b, n));
+    ops->activate(cpu::Activation::kGeluTanh, rows(a, n), rows(b, n));
     BOOST_TEST(worst(a, gelu) < 1e-5, ops->name());
   }
 }
@@ -131,6 +162,174 @@ BOOST_AUTO_TEST_CASE(linear_and_embedding) {
   }
 }
 
+// Several inputs at once: some rows of x for one, all for the other, and matrices that want the
+// columns of x in another order.
+BOOST_AUTO_TEST_CASE(groups_pick_rows_and_columns) {
+  Data data;
+  const int64_t in = 32, out = 9;
+  std::vector<float> x = data(6 * in), z = data(2 * in);
+  const auto weight = [&](std::shared_ptr<const std::vector<uint32_t>> order) {
+    auto values = std::make_shared<std::vector<float>>(data(in * out));
+    spnl::modelkit::Weight w("w", spnl::modelkit::TensorType::kF32, out, in,
+                             std::make_shared<MadeRows>(values, in));
+    w.set_input_order(std::move(order));
+    return std::pair(w, values);
+  };
+  std::vector<uint32_t> turned(in);
+  for (uint32_t i = 0; i < in; ++i) turned[i] = (i * 7 + 3) % in;
+  const auto order = std::make_shared<const std::vector<uint32_t>>(turned),
+             same = std::make_shared<const std::vector<uint32_t>>(turned);
+  const auto a = weight(nullptr), b = weight(order), c = weight(same), d = weight(nullptr);
+  const std::vector<int32_t> picked = {4, 0, 5};
+  const auto expected = [&](const auto& w, const std::vector<float>& from, int64_t row, int64_t o,
+                            bool ordered) {
+    double sum = 0;
+    for (int64_t j = 0; j < in; ++j)
+      sum += double((*w.second)[o * in + j]) * from[row * in + (ordered ? turned[j] : j)];
+    return sum;
+  };
+  for (const auto& ops : all_ops()) {
+    std::vector<MatrixPtr> m;
+    for (const auto* w : {&a, &b, &c, &d}) m.push_back(ops->load_matrix(w->first));
+    std::vector<float> ya(3 * out), yb(3 * out), yc(3 * out), yd(2 * out);
+    const LinearOutput first[] = {{m[0].get(), nullptr, rows(ya, out)},
+                                  {m[1].get(), nullptr, rows(yb, out)},
+                                  {m[2].get(), nullptr, rows(yc, out)}};
+    const LinearOutput second[] = {{m[3].get(), nullptr, rows(yd, out)}};
+    const LinearGroup groups[] = {{rows(x, in), first, picked}, {rows(z, in), second}};
+    ops->linear(groups);
+    for (int64_t o = 0; o < out; ++o) {
+      for (int64_t r = 0; r < 3; ++r) {
+        BOOST_TEST(std::abs(ya[r * out + o] - expected(a, x, picked[r], o, false)) < 1e-4);
+        BOOST_TEST(std::abs(yb[r * out + o] - expected(b, x, picked[r], o, true)) < 1e-4);
+        BOOST_TEST(std::abs(yc[r * out + o] - expected(c, x, picked[r], o, true)) < 1e-4);
+      }
+      for (int64_t r = 0; r < 2; ++r)
+        BOOST_TEST(std::abs(yd[r * out + o] - expected(d, z, r, o, false)) < 1e-4);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_input_order_that_is_none_is_refused) {
+  Data data;
+  auto values = std::make_shared<std::vector<float>>(data(32));
+  spnl::modelkit::Weight w("w", spnl::modelkit::TensorType::kF32, 1, 32,
+                           std::make_shared<MadeRows>(values, 32));
+  for (const std::vector<uint32_t>& order :
+       {std::vector<uint32_t>(31, 0), std::vector<uint32_t>(32, 32)}) {
+    w.set_input_order(std::make_shared<const std::vector<uint32_t>>(order));
+    BOOST_CHECK_THROW(make_cpu_ops(cpu::Isa::kScalar, 1)->load_matrix(w), spnl::modelkit::Error);
+  }
+}
+
+// Every type that can be decoded has products: from kernels, or decoded panel by panel. Rows lie
+// in memory or are made on demand.
+BOOST_AUTO_TEST_CASE(every_block_type_has_products) {
+  using spnl::modelkit::TensorType;
+  std::mt19937 random(3);
+  for (uint32_t id = 0; id < 64; ++id) {
+    const auto type = static_cast<TensorType>(id);
+    const auto info = spnl::modelkit::tensor_type_info(type);
+    if (!info || !info->can_dequantize || info->block_elements == 1) continue;
+    const int64_t in = 512, out = 35, m = 3;
+    const uint64_t row_bytes = spnl::modelkit::tensor_bytes(type, in);
+    std::vector<uint8_t> blocks(row_bytes * out);
+    for (uint8_t& byte : blocks) byte = static_cast<uint8_t>(random() % 64);  // scales stay finite
+    std::vector<float> decoded(in * out), x = Data()(in * m);
+    spnl::modelkit::dequantize_row(type, blocks.data(), in * out, decoded.data());
+    const spnl::modelkit::Tensor tensor{
+        "w",          type, 2, {in, out, 1, 1}, reinterpret_cast<const std::byte*>(blocks.data()),
+        blocks.size()};
+    const spnl::modelkit::Weight in_memory(tensor);
+    const spnl::modelkit::Weight on_demand("w", type, out, in,
+                                           std::make_shared<MadeBlocks>(blocks, row_bytes));
+    for (const auto& ops : all_ops()) {
+      for (const spnl::modelkit::Weight& weight : {in_memory, on_demand}) {
+        const auto matrix = ops->load_matrix(weight);
+        std::vector<float> y(out * m);
+        const LinearOutput output[] = {{matrix.get(), nullptr, rows(y, out)}};
+        ops->linear(rows(x, in), output);
+        double error = 0, size = 0;
+        for (int64_t r = 0; r < m; ++r)
+          for (int64_t o = 0; o < out; ++o) {
+            double want = 0;
+            for (int64_t j = 0; j < in; ++j) want += double(decoded[o * in + j]) * x[r * in + j];
+            error += std::pow(y[r * out + o] - want, 2);
+            size += want * want;
+          }
+        // Kernels of quantised types take int8 activations; all others are exact.
+        BOOST_TEST(std::sqrt(error / size) < 2e-2,
+                   info->name << " " << ops->name() << " is off by " << std::sqrt(error / size));
+      }
+    }
+  }
+}
+
+// The kernels' way to choose experts against torch's, ties aside.
+BOOST_AUTO_TEST_CASE(experts_are_chosen_as_the_reference_chooses) {
+  using spnl::modelkit::Gating;
+  Data data;
+  const int64_t m = 50, experts = 12;
+  const std::vector<float> bias = data(experts, 0.3f);
+  const auto reference = make_reference_ops();
+  const auto cpu_ops = make_cpu_ops(cpu::Isa::kScalar, 2);
+  int compared = 0;
+  for (const Gating gating :
+       {Gating::kSoftmax, Gating::kSoftmaxOfTop, Gating::kSigmoid, Gating::kSparseMixer})
+    for (const int32_t used : {1, 2, 5})
+      for (const int32_t groups : {0, 3})
+        for (const bool option : {false, true}) {
+          cpu::RouterParams params{
+              gating, static_cast<int32_t>(experts), used, groups, 2, option, option, 1.7f,
+              0.01f,  option ? bias.data() : nullptr};
+          std::vector<float> logits = data(m * experts, 2);
+          std::vector<int32_t> chosen(m * used), want_chosen(m * used);
+          std::vector<float> weights(m * used), want_weights(m * used);
+          reference->route(params, rows(logits, experts), want_chosen, want_weights);
+          cpu_ops->route(params, rows(logits, experts), chosen, weights);
+          BOOST_TEST(chosen == want_chosen, boost::test_tools::per_element());
+          BOOST_TEST(worst(weights, want_weights) < 1e-5);
+          ++compared;
+        }
+  BOOST_TEST(compared == 48);
+}
+
+// PhiMoE's own words: two picks, whose weights do not sum to 1.
+BOOST_AUTO_TEST_CASE(sparse_mixer_by_hand) {
+  std::vector<float> logits = {1.0f, 3.0f, 2.97f, -2.0f};
+  std::vector<int32_t> chosen(2);
+  std::vector<float> weights(2);
+  const cpu::RouterParams params{
+      spnl::modelkit::Gating::kSparseMixer, 4, 2, 0, 0, false, false, 1, 0.01f};
+  for (const auto& ops : all_ops()) {
+    ops->route(params, rows(logits, 4), chosen, weights);
+    BOOST_TEST(chosen[0] == 1);
+    BOOST_TEST(chosen[1] == 2);
+    // (3 - 2.97) / 3 = 0.01 is within 0.02, (3 - 1) / 3 is not.
+    BOOST_TEST(std::abs(weights[0] - 1 / (1 + std::exp(-0.03))) < 1e-6);
+    BOOST_TEST(weights[1] == 1.0f);  // alone near the top that is left
+  }
+}
+
+BOOST_AUTO_TEST_CASE(parts_are_combined_by_weight) {
+  Data data;
+  const int64_t n = 20;
+  std::vector<float> parts = data(6 * n), x = data(3 * n), gate = data(3);
+  const std::vector<int32_t> places = {5, 0, 1, 4, 2, 3};
+  const std::vector<float> weights = data(6);
+  for (const auto& ops : all_ops()) {
+    std::vector<float> y(3 * n), want(3 * n);
+    for (int64_t i = 0; i < 3; ++i)
+      for (int64_t j = 0; j < n; ++j)
+        want[i * n + j] = weights[2 * i] * parts[places[2 * i] * n + j] +
+                          weights[2 * i + 1] * parts[places[2 * i + 1] * n + j] +
+                          x[i * n + j] / (1 + std::exp(-gate[i]));
+    ops->combine(rows(parts, n), places, weights, rows(y, n));
+    ops->add_gated(rows(x, n), rows(gate, 1), rows(y, n));
+    BOOST_TEST(worst(y, want) < 1e-5, ops->name());
+  }
+}
+
 // Runs with offsets, windows, soft-caps, grouped heads: against the definition in double.
 BOOST_AUTO_TEST_CASE(attention_over_relocated_runs) {
   const int d = 16, kv_heads = 2, heads = 4, block_size = 5, blocks = 12;
@@ -138,7 +337,8 @@ BOOST_AUTO_TEST_CASE(attention_over_relocated_runs) {
     for (const int window : {0, 6})
       for (const float cap : {0.0f, 3.0f}) {
         Data data;
-        const cpu::Rope rope{kind, {1.0, 0.3, 0.1, 0.03, 0.01, 0.003}, 1.1};  // 12 of 16 dims turn
+        const cpu::Rope rope{kind,
+                             {{1.0, 0.3, 0.1, 0.03, 0.01, 0.003}, 1.1}};  // 12 of 16 dims turn
         // One sequence: 7 cached tokens e 0..6 at offset 0, then a fragment of 9 (first two hidden)
         // moved by 4, then rows 20..22.
         const int32_t context[] = {3, 8}, fragment[] = {1, 5}, own[] = {0};
@@ -181,7 +381,7 @@ BOOST_AUTO_TEST_CASE(attention_over_relocated_runs) {
         for (const auto& ops : all_ops()) {
           std::vector<float> k_cache(blocks * block_size * kv_heads * d), v_cache(k_cache.size()),
               out(q.size());
-          const cpu::KvLayer layer{cpu::KvType::kF32, block_size,    kv_heads, d,
+          const cpu::KvLayer layer{cpu::KvType::kF32, block_size,    kv_heads, d, d,
                                    k_cache.data(),    v_cache.data()};
           ops->rope_store(rope, layer, rows(keys, kv_heads * d), rows(values, kv_heads * d), e,
                           slots);

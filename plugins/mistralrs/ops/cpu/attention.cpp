@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -16,15 +17,19 @@ namespace {
 /// A run is cut into splits of this many slots, counted from its first: the unit that partial
 /// results are made for and merged by, whether one thread does all splits or many threads one each.
 constexpr int32_t kSplitKeys = 8 * kKeyTile;
-constexpr int kMaxQueryRows =
-    96;  ///< rows times query heads of a kv head that share converted keys
+/// Rows times query heads of a kv head that share converted keys.
+constexpr int kMaxQueryRows = 96;
+/// Query heads of a kv head that one thread takes: more (latent attention) are shared out.
+constexpr int kMaxTileHeads = 16;
 constexpr float kNegInf = -std::numeric_limits<float>::infinity();
 
-void fill_angles(const KernelTable& table, const Rope& rope, int64_t position, float* cos,
+void fill_angles(const KernelTable& table, const RopeTurns& turns, int64_t position, float* cos,
                  float* sin) {
-  table.rope_angles(rope.inv_freq.data(), static_cast<int64_t>(rope.inv_freq.size()),
-                    static_cast<double>(position), rope.magnitude, cos, sin);
+  table.rope_angles(turns.inv_freq.data(), static_cast<int64_t>(turns.inv_freq.size()),
+                    static_cast<double>(position), turns.magnitude, cos, sin);
 }
+
+int padded(int dim) { return (dim + 15) / 16 * 16; }
 
 struct Problem {
   const KernelTable& table;
@@ -33,22 +38,27 @@ struct Problem {
   const AttentionParams& params;
   const float* queries;
   int64_t ld_queries;
-  std::span<const int32_t> positions;
+  const RowPositions& positions;
   std::span<const AttentionSequence> sequences;
   float* out;
   int64_t ld_out;
 
   int group() const { return params.heads / layer.kv_heads; }
-  int rows_per_tile() const { return std::max(1, kMaxQueryRows / group()); }
-  int padded_dim() const { return (layer.head_dim + 15) / 16 * 16; }
+  int tile_heads() const { return std::min(group(), kMaxTileHeads); }
+  int tile_rows() const { return std::max(1, kMaxQueryRows / tile_heads()); }
+  int padded_value() const { return padded(layer.value_dim); }
 };
 
-/// Some rows of a sequence for one kv head.
+/// Some rows of a sequence for some query heads of one kv head. Query row r * heads + h of a tile
+/// is row r, head h.
 struct Tile {
   const AttentionSequence* sequence;
   int64_t first_row;
   int rows;
   int kv_head;
+  int first_head, heads;  ///< of all query heads
+
+  int q_rows() const { return rows * heads; }
 };
 
 int32_t split_count(const KvRun& run) {
@@ -61,15 +71,15 @@ struct Workspace {
   std::vector<int32_t> first, last;
   std::vector<const uint8_t*> keys, values;
 
-  void prepare(const Problem& p, int rows) {
-    const int q_rows = rows * p.group();
-    const auto n = static_cast<size_t>(q_rows);
-    const auto pairs = p.rope.inv_freq.size();
+  void prepare(const Problem& p, int q_rows) {
+    const auto n = static_cast<size_t>(q_rows), dim = static_cast<size_t>(p.padded_value());
+    const auto pairs = static_cast<size_t>(p.rope.pairs());
     q.resize(n * static_cast<size_t>(p.layer.head_dim));
-    scratch.resize(static_cast<size_t>(attend_scratch_floats(p.padded_dim())));
+    scratch.resize(
+        static_cast<size_t>(attend_scratch_floats(padded(p.layer.head_dim), p.padded_value())));
     for (auto* v : {&part_max, &part_sum, &max, &sum}) v->resize(n);
-    part.resize(n * static_cast<size_t>(p.padded_dim()));
-    state.resize(n * static_cast<size_t>(p.padded_dim()));
+    part.resize(n * dim);
+    state.resize(n * dim);
     cos.resize(pairs);
     sin.resize(pairs);
     first.resize(n);
@@ -86,17 +96,16 @@ Workspace& workspace() {
 
 /// Turns the tile's queries to position - offset.
 void rotate_queries(const Problem& p, const Tile& tile, int32_t offset, Workspace& w) {
-  const int group = p.group(), dim = p.layer.head_dim;
-  const auto pairs = static_cast<int64_t>(p.rope.inv_freq.size());
+  const int dim = p.layer.head_dim;
   for (int r = 0; r < tile.rows; ++r) {
     const int64_t row = tile.first_row + r;
-    const int64_t position = int64_t{p.positions[static_cast<size_t>(row)]} - offset;
-    fill_angles(p.table, p.rope, position, w.cos.data(), w.sin.data());
-    const float* in = p.queries + row * p.ld_queries + int64_t{tile.kv_head} * group * dim;
-    float* out = w.q.data() + int64_t{r} * group * dim;
-    for (int g = 0; g < group; ++g) {
-      p.table.rotate(p.rope.kind, in + g * dim, w.cos.data(), w.sin.data(), pairs, dim,
-                     p.params.scale, out + g * dim);
+    const int64_t position = int64_t{p.positions.at[static_cast<size_t>(row)]} - offset;
+    fill_angles(p.table, p.rope.of(p.positions.is_long(row)), position, w.cos.data(), w.sin.data());
+    const float* in = p.queries + row * p.ld_queries + int64_t{tile.first_head} * dim;
+    float* out = w.q.data() + int64_t{r} * tile.heads * dim;
+    for (int h = 0; h < tile.heads; ++h) {
+      p.table.rotate(p.rope.kind, in + h * dim, w.cos.data(), w.sin.data(), p.rope.first_dim,
+                     p.rope.pairs(), dim, p.params.scale, out + h * dim);
     }
   }
 }
@@ -106,17 +115,16 @@ void rotate_queries(const Problem& p, const Tile& tile, int32_t offset, Workspac
 bool find_visible(const Problem& p, const Tile& tile, const KvRun& run, int32_t begin, int32_t keys,
                   Workspace& w) {
   bool any = false;
-  const int group = p.group();
   const int64_t linear = int64_t{run.e0} + run.offset + begin;  // of the split's first key
   for (int r = 0; r < tile.rows; ++r) {
-    const int64_t position = p.positions[static_cast<size_t>(tile.first_row + r)];
+    const int64_t position = p.positions.at[static_cast<size_t>(tile.first_row + r)];
     const int64_t last = std::clamp<int64_t>(position - linear + 1, 0, keys);
     const int64_t from = p.params.window > 0 ? position - p.params.window + 1 - linear : 0;
     const int64_t first = std::clamp<int64_t>(from, 0, last);
     any = any || first < last;
-    for (int g = 0; g < group; ++g) {
-      w.first[static_cast<size_t>(r * group + g)] = static_cast<int32_t>(first);
-      w.last[static_cast<size_t>(r * group + g)] = static_cast<int32_t>(last);
+    for (int h = 0; h < tile.heads; ++h) {
+      w.first[static_cast<size_t>(r * tile.heads + h)] = static_cast<int32_t>(first);
+      w.last[static_cast<size_t>(r * tile.heads + h)] = static_cast<int32_t>(last);
     }
   }
   return any;
@@ -124,15 +132,18 @@ bool find_visible(const Problem& p, const Tile& tile, const KvRun& run, int32_t 
 
 void find_slots(const KvLayer& layer, const KvRun& run, int32_t begin, int32_t keys, int kv_head,
                 Workspace& w) {
-  const int64_t row_bytes = int64_t{layer.head_dim} * kv_type_bytes(layer.type);
+  const int64_t key_bytes = int64_t{layer.head_dim} * kv_type_bytes(layer.type);
+  const int64_t value_bytes = int64_t{layer.value_dim} * kv_type_bytes(layer.type);
+  const auto* key = static_cast<const uint8_t*>(layer.keys);
+  const auto* value = static_cast<const uint8_t*>(layer.values);
   for (int32_t i = 0; i < keys; ++i) {
     const int32_t slot = run.lo + begin + i;
     const int64_t block = run.blocks[slot / layer.block_size];
     const int64_t at =
-        ((block * layer.kv_heads + kv_head) * layer.block_size + slot % layer.block_size) *
-        row_bytes;
-    w.keys[static_cast<size_t>(i)] = static_cast<const uint8_t*>(layer.keys) + at;
-    w.values[static_cast<size_t>(i)] = static_cast<const uint8_t*>(layer.values) + at;
+        (block * layer.kv_heads + kv_head) * layer.block_size + slot % layer.block_size;
+    w.keys[static_cast<size_t>(i)] = key + at * key_bytes;
+    w.values[static_cast<size_t>(i)] =
+        value != nullptr ? value + at * value_bytes : key + at * key_bytes;
   }
 }
 
@@ -146,7 +157,7 @@ bool attend_split(const Problem& p, const Tile& tile, const KvRun& run, int32_t 
   find_slots(p.layer, run, begin, keys, tile.kv_head, w);
   AttendArgs args{};
   args.q = w.q.data();
-  args.q_rows = tile.rows * p.group();
+  args.q_rows = tile.q_rows();
   args.first = w.first.data();
   args.last = w.last.data();
   args.keys = keys;
@@ -154,7 +165,8 @@ bool attend_split(const Problem& p, const Tile& tile, const KvRun& run, int32_t 
   args.value_rows = w.values.data();
   args.type = p.layer.type;
   args.head_dim = p.layer.head_dim;
-  args.padded_dim = p.padded_dim();
+  args.value_dim = p.layer.value_dim;
+  args.padded_value = p.padded_value();
   args.softcap = p.params.logit_softcap;
   args.scratch = w.scratch.data();
   args.max = max;
@@ -170,15 +182,22 @@ void clear_state(Workspace& w) {
   std::fill(w.state.begin(), w.state.end(), 0.0f);
 }
 
+/// The sink joins the sum last, as one more key whose value is zero.
+float finish_sum(const Problem& p, int head, float max, float sum) {
+  if (p.params.sinks == nullptr || !(sum > 0)) return sum;
+  return sum + std::exp(p.params.sinks[head] - max);
+}
+
 void write_rows(const Problem& p, const Tile& tile, const Workspace& w) {
-  const int group = p.group(), dim = p.layer.head_dim;
+  const int dim = p.layer.value_dim;
   for (int r = 0; r < tile.rows; ++r) {
-    for (int g = 0; g < group; ++g) {
-      const auto q_row = static_cast<size_t>(r * group + g);
-      const float* state = w.state.data() + q_row * static_cast<size_t>(p.padded_dim());
-      float* out =
-          p.out + (tile.first_row + r) * p.ld_out + (int64_t{tile.kv_head} * group + g) * dim;
-      const float inverse = w.sum[q_row] > 0 ? 1.0f / w.sum[q_row] : 0.0f;
+    for (int h = 0; h < tile.heads; ++h) {
+      const auto q_row = static_cast<size_t>(r * tile.heads + h);
+      const int head = tile.first_head + h;
+      const float* state = w.state.data() + q_row * static_cast<size_t>(p.padded_value());
+      float* out = p.out + (tile.first_row + r) * p.ld_out + int64_t{head} * dim;
+      const float sum = finish_sum(p, head, w.max[q_row], w.sum[q_row]);
+      const float inverse = sum > 0 ? 1.0f / sum : 0.0f;
       for (int d = 0; d < dim; ++d) out[d] = state[d] * inverse;
     }
   }
@@ -186,7 +205,7 @@ void write_rows(const Problem& p, const Tile& tile, const Workspace& w) {
 
 void merge_rows(const Problem& p, int q_rows, const float* max, const float* sum, const float* part,
                 Workspace& w) {
-  const int dim = p.padded_dim();
+  const int dim = p.padded_value();
   for (int r = 0; r < q_rows; ++r) {
     const auto i = static_cast<size_t>(r);
     p.table.merge(max[r], sum[r], part + int64_t{r} * dim, dim, w.max[i], w.sum[i],
@@ -197,7 +216,7 @@ void merge_rows(const Problem& p, int q_rows, const float* max, const float* sum
 /// All runs of a tile, in order, by one thread.
 void attend_tile(const Problem& p, const Tile& tile) {
   Workspace& w = workspace();
-  w.prepare(p, tile.rows);
+  w.prepare(p, tile.q_rows());
   clear_state(w);
   bool turned = false;
   int32_t turned_offset = 0;
@@ -208,8 +227,7 @@ void attend_tile(const Problem& p, const Tile& tile) {
     turned_offset = run.offset;
     for (int32_t s = 0; s < split_count(run); ++s) {
       if (attend_split(p, tile, run, s, w, w.part_max.data(), w.part_sum.data(), w.part.data())) {
-        merge_rows(p, tile.rows * p.group(), w.part_max.data(), w.part_sum.data(), w.part.data(),
-                   w);
+        merge_rows(p, tile.q_rows(), w.part_max.data(), w.part_sum.data(), w.part.data(), w);
       }
     }
   }
@@ -226,15 +244,15 @@ struct Piece {
 /// Few tiles and long runs (decoding a few sequences): splits go to threads, results are merged in
 /// order.
 void attend_pieces(ThreadTeam& team, const Problem& p, const std::vector<Tile>& tiles,
-                   const std::vector<Piece>& pieces, int q_rows) {
-  const auto dim = static_cast<size_t>(p.padded_dim());
-  const auto n = static_cast<size_t>(q_rows);
+                   const std::vector<Piece>& pieces) {
+  const auto dim = static_cast<size_t>(p.padded_value());
+  const auto n = static_cast<size_t>(p.tile_heads());  // one row each
   std::vector<float> max(pieces.size() * n), sum(pieces.size() * n), part(pieces.size() * n * dim);
   std::vector<uint8_t> visible(pieces.size());
   std::atomic<size_t> next{0};
   team.run([&](int) {
     Workspace& w = workspace();
-    w.prepare(p, tiles.front().rows);
+    w.prepare(p, p.tile_heads());
     for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pieces.size();) {
       const Tile& tile = tiles[static_cast<size_t>(pieces[i].tile)];
       rotate_queries(p, tile, pieces[i].run->offset, w);
@@ -246,7 +264,8 @@ void attend_pieces(ThreadTeam& team, const Problem& p, const std::vector<Tile>& 
   for (size_t t = 0, i = 0; t < tiles.size(); ++t) {
     clear_state(w);
     for (; i < pieces.size() && pieces[i].tile == static_cast<int>(t); ++i) {
-      if (visible[i]) merge_rows(p, q_rows, &max[i * n], &sum[i * n], &part[i * n * dim], w);
+      if (visible[i])
+        merge_rows(p, tiles[t].q_rows(), &max[i * n], &sum[i * n], &part[i * n * dim], w);
     }
     write_rows(p, tiles[t], w);
   }
@@ -256,24 +275,26 @@ void attend_pieces(ThreadTeam& team, const Problem& p, const std::vector<Tile>& 
 
 void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& layer,
                 const float* keys, int64_t ld_keys, const float* values, int64_t ld_values,
-                std::span<const int32_t> positions, std::span<const int64_t> slots) {
+                const RowPositions& positions, std::span<const int64_t> slots) {
   const KernelTable& table = kernels(isa);
-  const auto pairs = static_cast<int64_t>(rope.inv_freq.size());
-  const int dim = layer.head_dim;
-  const int64_t row_bytes = int64_t{dim} * kv_type_bytes(layer.type);
-  const auto m = static_cast<int64_t>(positions.size());
+  const int64_t pairs = rope.pairs();
+  const int dim = layer.head_dim, value_dim = layer.value_dim;
+  const int64_t key_bytes = int64_t{dim} * kv_type_bytes(layer.type);
+  const int64_t value_bytes = int64_t{value_dim} * kv_type_bytes(layer.type);
+  const auto m = static_cast<int64_t>(positions.at.size());
   const auto store_row = [&](int64_t row, float* angles, float* turned) {
-    fill_angles(table, rope, positions[static_cast<size_t>(row)], angles, angles + pairs);
+    fill_angles(table, rope.of(positions.is_long(row)), positions.at[static_cast<size_t>(row)],
+                angles, angles + pairs);
     const int64_t slot = slots[static_cast<size_t>(row)];
     for (int h = 0; h < layer.kv_heads; ++h) {
-      const int64_t at = ((slot / layer.block_size * layer.kv_heads + h) * layer.block_size +
-                          slot % layer.block_size) *
-                         row_bytes;
+      const int64_t at = (slot / layer.block_size * layer.kv_heads + h) * layer.block_size +
+                         slot % layer.block_size;
       table.rotate(rope.kind, keys + row * ld_keys + int64_t{h} * dim, angles, angles + pairs,
-                   pairs, dim, 1.0f, turned);
-      table.store(layer.type, turned, dim, static_cast<uint8_t*>(layer.keys) + at);
-      table.store(layer.type, values + row * ld_values + int64_t{h} * dim, dim,
-                  static_cast<uint8_t*>(layer.values) + at);
+                   rope.first_dim, pairs, dim, 1.0f, turned);
+      table.store(layer.type, turned, dim, static_cast<uint8_t*>(layer.keys) + at * key_bytes);
+      if (layer.values == nullptr) continue;
+      table.store(layer.type, values + row * ld_values + int64_t{h} * value_dim, value_dim,
+                  static_cast<uint8_t*>(layer.values) + at * value_bytes);
     }
   };
   std::atomic<int64_t> next{0};
@@ -296,20 +317,22 @@ void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& laye
 
 void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& layer,
                      const AttentionParams& params, const float* queries, int64_t ld_queries,
-                     std::span<const int32_t> positions,
-                     std::span<const AttentionSequence> sequences, float* out, int64_t ld_out) {
+                     const RowPositions& positions, std::span<const AttentionSequence> sequences,
+                     float* out, int64_t ld_out) {
   const Problem p{kernels(isa), rope,      layer,     params, queries,
                   ld_queries,   positions, sequences, out,    ld_out};
   std::vector<Tile> tiles;
-  const int per_tile = p.rows_per_tile();
+  const int per_tile = p.tile_rows(), group = p.group();
   int64_t most_rows = 0;
   for (const AttentionSequence& sequence : sequences) {
     most_rows = std::max(most_rows, sequence.rows);
     // Later rows see more keys: they go out first, so that the threads finish together.
     for (int64_t last = sequence.rows; last > 0; last -= per_tile) {
       const int64_t first = std::max<int64_t>(0, last - per_tile);
-      for (int h = 0; h < layer.kv_heads; ++h) {
-        tiles.push_back({&sequence, sequence.first_row + first, static_cast<int>(last - first), h});
+      for (int head = 0, end; head < params.heads; head = end) {
+        end = std::min(head + p.tile_heads(), (head / group + 1) * group);
+        tiles.push_back({&sequence, sequence.first_row + first, static_cast<int>(last - first),
+                         head / group, head, end - head});
       }
     }
   }
@@ -323,7 +346,7 @@ void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer&
       }
     }
     if (pieces.size() > tiles.size()) {
-      attend_pieces(team, p, tiles, pieces, p.group());
+      attend_pieces(team, p, tiles, pieces);
       return;
     }
   }

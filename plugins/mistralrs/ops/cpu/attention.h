@@ -13,30 +13,58 @@ uint32_t kv_type_bytes(KvType type);
 
 enum class RopeKind { kHalfSplit, kInterleaved };
 
-/// Rotary embedding of one kind of layer: pair i turns by position * inv_freq[i]; cos and sin are
+/// Frequencies of a rotary embedding: pair i turns by position * inv_freq[i]; cos and sin are
 /// multiplied by `magnitude` (yarn, longrope). Angles are computed in double and rounded to
 /// float32.
-struct Rope {
-  RopeKind kind = RopeKind::kHalfSplit;
+struct RopeTurns {
   std::vector<double> inv_freq;  ///< [rotary_dims / 2]; empty: no rotation (NoPE)
   double magnitude = 1.0;        ///< applied once to q and once to k
 };
 
-/// One layer's paged cache: keys and values, each [blocks, kv_heads, block_size, head_dim] of
-/// `type`. A slot is block * block_size + index in block. Keys are stored rotated.
+/// Rotary embedding of one kind of layer. Dimensions outside first_dim .. + 2 * pairs stay as they
+/// are.
+struct Rope {
+  RopeKind kind = RopeKind::kHalfSplit;
+  RopeTurns turns;
+  int32_t first_dim = 0;   ///< of a head, that turns
+  RopeTurns long_turns{};  ///< of the sequences marked so (longrope); as many pairs, or none
+
+  int64_t pairs() const { return static_cast<int64_t>(turns.inv_freq.size()); }
+  const RopeTurns& of(bool long_rope) const { return long_rope ? long_turns : turns; }
+};
+
+/// Where the rows of a batch are, each on its own.
+struct RowPositions {
+  RowPositions(std::span<const int32_t> all) : at(all) {}
+  RowPositions(const std::vector<int32_t>& all) : at(all) {}
+  RowPositions(const std::vector<int32_t>& all, const std::vector<uint8_t>& long_rows)
+      : at(all), long_rope(long_rows) {}
+
+  std::span<const int32_t> at;         ///< [m]
+  std::span<const uint8_t> long_rope;  ///< [m] 1: the row turns by Rope::long_turns; empty: none
+
+  bool is_long(int64_t row) const {
+    return !long_rope.empty() && long_rope[static_cast<size_t>(row)] != 0;
+  }
+};
+
+/// One layer's paged cache: keys [blocks, kv_heads, block_size, head_dim] and values [blocks,
+/// kv_heads, block_size, value_dim] of `type`. A slot is block * block_size + index in block. Keys
+/// are stored rotated. Where `values` is null, a value is the first value_dim elements of its key
+/// (latent attention).
 struct KvLayer {
   KvType type;
-  int32_t block_size, kv_heads, head_dim;
+  int32_t block_size, kv_heads, head_dim, value_dim;
   void* keys;
   void* values;
 };
 
-/// Writes m rows into the cache. keys, values: [m, kv_heads * head_dim] float32, keys not yet
-/// rotated. positions[m]: the coordinate e that a key is rotated to; slots[m]: where it goes
-/// (unrelated to positions).
+/// Writes m rows into the cache. keys [m, kv_heads * head_dim], values [m, kv_heads * value_dim]
+/// float32 (null where the layer has none), keys not yet rotated. positions[m]: the coordinate e
+/// that a key is rotated to; slots[m]: where it goes (unrelated to positions).
 void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& layer,
                 const float* keys, int64_t ld_keys, const float* values, int64_t ld_values,
-                std::span<const int32_t> positions, std::span<const int64_t> slots);
+                const RowPositions& positions, std::span<const int64_t> slots);
 
 /// Consecutive cached tokens with one offset (shared/spec: the run of a span). Slot index i in
 /// lo..hi-1 counts from the start of `blocks`; its token has cached position e0 + (i - lo) and
@@ -55,13 +83,14 @@ struct AttentionSequence {
 };
 
 struct AttentionParams {
-  int32_t heads;            ///< query heads; heads % kv_heads == 0
-  float scale;              ///< multiplies q.k
-  float logit_softcap = 0;  ///< > 0: cap * tanh(score / cap)
-  int32_t window = 0;       ///< > 0: a query at p sees linear positions in (p - window, p]
+  int32_t heads;                 ///< query heads; heads % kv_heads == 0
+  float scale;                   ///< multiplies q.k
+  float logit_softcap = 0;       ///< > 0: cap * tanh(score / cap)
+  int32_t window = 0;            ///< > 0: a query at p sees linear positions in (p - window, p]
+  const float* sinks = nullptr;  ///< [heads] scores that join a row's softmax without a value
 };
 
-/// Causal attention over paged runs: out[m, heads * head_dim]. queries [m, ld_queries] are not
+/// Causal attention over paged runs: out[m, heads * value_dim]. queries [m, ld_queries] are not
 /// rotated (any q-norm is done): for each run the query is turned to p - offset, so cached keys are
 /// never touched. A slot is visible iff its linear position is <= the row's (and in the window).
 /// Online softmax (FlashAttention, arXiv 2205.14135) over key tiles counted from each run's first
@@ -69,7 +98,7 @@ struct AttentionParams {
 /// thread count. Rows without a visible slot give zeros.
 void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& layer,
                      const AttentionParams& params, const float* queries, int64_t ld_queries,
-                     std::span<const int32_t> positions,
-                     std::span<const AttentionSequence> sequences, float* out, int64_t ld_out);
+                     const RowPositions& positions, std::span<const AttentionSequence> sequences,
+                     float* out, int64_t ld_out);
 
 }  // namespace spnl::mistralrs::cpu

@@ -3,29 +3,13 @@
 #include <algorithm>
 #include <atomic>
 
+#include "ops/cpu/for_each_row.h"
 #include "ops/cpu/kernel_table.h"
 
 namespace spnl::mistralrs::cpu {
 namespace {
 
-/// Pieces of rows given out to the team; below kWorthSharing elements the caller is faster alone.
-constexpr int64_t kWorthSharing = 8192;
 constexpr int64_t kPiece = 2048;  ///< a multiple of every vector width
-
-template <class Do>
-void for_each_row(ThreadTeam& team, int64_t m, int64_t n, const Do& work) {
-  if (m * n < kWorthSharing || m == 1) {
-    for (int64_t row = 0; row < m; ++row) work(row);
-    return;
-  }
-  std::atomic<int64_t> next{0};
-  const int64_t chunk = std::max<int64_t>(1, m / (team.size() * 8));
-  team.run([&](int) {
-    for (int64_t row; (row = next.fetch_add(chunk, std::memory_order_relaxed)) < m;) {
-      for (int64_t r = row; r < std::min(row + chunk, m); ++r) work(r);
-    }
-  });
-}
 
 /// Element-by-element functions do not care for rows.
 template <class Do>
@@ -44,19 +28,21 @@ void for_each_piece(ThreadTeam& team, int64_t elements, const Do& work) {
 
 }  // namespace
 
-void rms_norm(ThreadTeam& team, Isa isa, const float* x, const float* weight, float eps,
-              float weight_offset, int64_t m, int64_t n, float* y) {
+void norm(ThreadTeam& team, Isa isa, const NormParams& params, const float* x, int64_t ldx,
+          int64_t m, int64_t n, float* y, int64_t ldy) {
   const KernelTable& table = kernels(isa);
   for_each_row(team, m, n, [&](int64_t row) {
-    table.rms_norm(x + row * n, weight, eps, weight_offset, n, y + row * n);
+    const int64_t at = params.weight_rows == 1 ? 0 : row % params.weight_rows * n;
+    table.norm(params, params.weight + at, params.bias != nullptr ? params.bias + at : nullptr,
+               x + row * ldx, n, y + row * ldy);
   });
 }
 
-void gated_activation(ThreadTeam& team, Isa isa, Activation activation, float* gate,
-                      const float* up, int64_t m, int64_t n) {
+void activate(ThreadTeam& team, Isa isa, Activation activation, float* gate, const float* up,
+              int64_t m, int64_t n) {
   const KernelTable& table = kernels(isa);
   for_each_piece(team, m * n, [&](int64_t first, int64_t count) {
-    table.gated_activation(activation, gate + first, up + first, count);
+    table.activate(activation, gate + first, up != nullptr ? up + first : nullptr, count);
   });
 }
 
@@ -65,6 +51,13 @@ void add_scaled(ThreadTeam& team, Isa isa, const float* x, float scale, int64_t 
   const KernelTable& table = kernels(isa);
   for_each_piece(team, m * n, [&](int64_t first, int64_t count) {
     table.add_scaled(x + first, scale, count, y + first);
+  });
+}
+
+void scale_and_cap(ThreadTeam& team, Isa isa, float scale, float cap, float* x, int64_t n) {
+  const KernelTable& table = kernels(isa);
+  for_each_piece(team, n, [&](int64_t first, int64_t count) {
+    table.scale_and_cap(scale, cap, x + first, count);
   });
 }
 

@@ -39,17 +39,18 @@ struct AttendArgs {
   const uint8_t* const* key_rows;  ///< [keys] where each key is
   const uint8_t* const* value_rows;
   KvType type;
-  int head_dim, padded_dim;  ///< padded_dim: a multiple of 16
-  float softcap;             ///< 0: none
-  float* scratch;            ///< attend_scratch_floats()
+  int head_dim;                 ///< of queries and keys
+  int value_dim, padded_value;  ///< padded_value: a multiple of 16
+  float softcap;                ///< 0: none
+  float* scratch;               ///< attend_scratch_floats()
   float* max;  ///< [q_rows] results: maximum, sum of exp(score - max), weighted sum of values
   float* sum;
-  float* out;  ///< [q_rows, padded_dim]
+  float* out;  ///< [q_rows, padded_value]
 };
 constexpr int kKeyTile = 64;
 constexpr int kMaxAttendRows = 8;  ///< query rows that a kernel takes at once, at most
-static constexpr int64_t attend_scratch_floats(int padded_dim) {
-  return int64_t{2} * kKeyTile * padded_dim + int64_t{kKeyTile} * kMaxAttendRows;
+static constexpr int64_t attend_scratch_floats(int padded_key, int padded_value) {
+  return int64_t{kKeyTile} * (padded_key + padded_value + kMaxAttendRows);
 }
 
 struct KernelTable {
@@ -62,21 +63,24 @@ struct KernelTable {
   void (*quantize_residual)(const float* x, const uint8_t* group, uint8_t* residual, int width,
                             int row);
 
-  void (*rms_norm)(const float* x, const float* weight, float eps, float weight_offset, int64_t n,
-                   float* y);
-  void (*gated_activation)(Activation activation, float* gate, const float* up, int64_t n);
+  /// One row; `bias` may be null.
+  void (*norm)(const NormParams& params, const float* weight, const float* bias, const float* x,
+               int64_t n, float* y);
+  void (*activate)(Activation activation, float* gate, const float* up, int64_t n);
   void (*add_scaled)(const float* x, float scale, int64_t n, float* y);
+  void (*scale_and_cap)(float scale, float cap, float* x, int64_t n);
 
   void (*rope_angles)(const double* inv_freq, int64_t pairs, double position, double magnitude,
                       float* cos, float* sin);
-  /// out = rotated in * scale; columns from 2 * pairs on are only scaled. out may equal in.
-  void (*rotate)(RopeKind kind, const float* in, const float* cos, const float* sin, int64_t pairs,
-                 int64_t head_dim, float scale, float* out);
+  /// out = rotated in * scale; columns before `first` and from first + 2 * pairs on are only
+  /// scaled. out may equal in.
+  void (*rotate)(RopeKind kind, const float* in, const float* cos, const float* sin, int64_t first,
+                 int64_t pairs, int64_t head_dim, float scale, float* out);
   void (*store)(KvType type, const float* in, int64_t n, void* out);
   void (*attend)(const AttendArgs& args);
   /// Adds a partial result (max, sum, out as in AttendArgs, of one row) to a state of the same
   /// form.
-  void (*merge)(float part_max, float part_sum, const float* part, int padded_dim, float& max,
+  void (*merge)(float part_max, float part_sum, const float* part, int padded_value, float& max,
                 float& sum, float* state);
 };
 

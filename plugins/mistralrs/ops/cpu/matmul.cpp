@@ -1,13 +1,30 @@
-#include <algorithm>
 #include <atomic>
+#include <utility>
+#include <vector>
 
+#include "ops/cpu/activations.h"
 #include "ops/cpu/packed_matrix_impl.h"
+#include "spnl/modelkit/block_formats.h"
 
 namespace spnl::mistralrs::cpu {
 
 struct MatmulScratch::Impl {
-  AlignedBytes quantised, residual, outliers, floats;
-  uint64_t quantised_size = 0, residual_size = 0, outliers_size = 0, floats_size = 0;
+  struct Buffer {
+    AlignedBytes bytes;
+    uint64_t size = 0;
+
+    uint8_t* grow(uint64_t need) {
+      if (size < need) {
+        bytes.reset();
+        size = 0;
+        bytes = allocate_aligned(need);
+        size = need;
+      }
+      return bytes.get();
+    }
+  };
+  Buffer quantised, residual, outliers, floats, gathered;
+  std::vector<Activations> inputs;
 };
 
 MatmulScratch::MatmulScratch() : impl_(std::make_unique<Impl>()) {}
@@ -15,122 +32,43 @@ MatmulScratch::~MatmulScratch() = default;
 
 namespace {
 
-uint8_t* grow(AlignedBytes& buffer, uint64_t& size, uint64_t need) {
-  if (size < need) {
-    buffer.reset();
-    size = 0;
-    buffer = allocate_aligned(need);
-    size = need;
-  }
-  return buffer.get();
-}
-
-/// The rows of x in tiles of nearly equal width.
-struct Tiling {
-  explicit Tiling(int64_t rows) : m(rows), tiles((rows + kMaxTokens - 1) / kMaxTokens) {}
-  int64_t first(int64_t tile) const { return tile * (m / tiles) + std::min(tile, m % tiles); }
-  int width(int64_t tile) const { return static_cast<int>(first(tile + 1) - first(tile)); }
-  int64_t tile_of(int64_t row) const {
-    const int64_t width = m / tiles, wide = m % tiles;  // the first `wide` tiles have one row more
-    return row < wide * (width + 1) ? row / (width + 1) : wide + (row - wide * (width + 1)) / width;
-  }
-  int64_t m, tiles;
-};
-
-/// The forms of x that kernels read: see packed_layout.h. Tiles begin where they would if each row
-/// had a share of its own, in the residual plane too, where few groups are used.
-struct Activations {
-  int64_t groups;
-  uint8_t* quantised = nullptr;
-  uint8_t* residual = nullptr;
-  int32_t* outliers = nullptr;  ///< a tile each: how many groups, then which
-  uint8_t* floats = nullptr;
-
-  int64_t bytes(int64_t rows) const { return rows * groups * kActGroupBytes; }
-  int32_t* outliers_of(int64_t tile) const { return outliers + tile * (groups + 1); }
-};
-
-/// work(first row of the tile, its width, row in it) for all rows; few are not worth waking the
-/// team.
-template <class Do>
-void for_each_row(ThreadTeam& team, const Tiling& tiling, int64_t cols, const Do& work) {
-  // Rows of one tile share cache lines: threads get whole tiles where there are several.
-  const int64_t worth_sharing = tiling.tiles > 1 ? 8192 : 65536;
-  const int64_t chunk = tiling.tiles > 1 ? kMaxTokens : 4;
-  const auto do_row = [&](int64_t row) {
-    const int64_t tile = tiling.tile_of(row), first = tiling.first(tile);
-    work(first, tiling.width(tile), static_cast<int>(row - first));
-  };
-  if (tiling.m <= chunk || tiling.m * cols < worth_sharing) {
-    for (int64_t row = 0; row < tiling.m; ++row) do_row(row);
-    return;
-  }
-  std::atomic<int64_t> next{0};
-  team.run([&](int) {
-    for (int64_t row; (row = next.fetch_add(chunk, std::memory_order_relaxed)) < tiling.m;) {
-      for (int64_t r = row; r < std::min(row + chunk, tiling.m); ++r) do_row(r);
+/// Gives each input its planes, one after the other in the scratch memory.
+std::span<const Activations> place(MatmulScratch::Impl& s, std::span<const MatmulGroup> groups) {
+  s.inputs.clear();
+  uint64_t quantised = 0, outliers = 0, floats = 0, gathered = 0;
+  for (const MatmulGroup& group : groups) {
+    if (group.m <= 0 || group.outputs.empty()) continue;
+    Activations& a = s.inputs.emplace_back(group, group.outputs.front().weight->impl().cols);
+    for (const MatmulOutput& o : group.outputs) {
+      if (is_float(o.weight->impl().storage))
+        a.wants_floats = true;
+      else
+        a.wants_quantised = true;
     }
-  });
-}
-
-/// Writes the residual plane of one tile whose int8 form is done. A row that has no outlier in a
-/// listed group gets zeros there, which change none of its sums: the list is the tile's, the result
-/// only the row's.
-void quantise_outliers(const KernelTable& table, const float* x, int64_t ldx, int width,
-                       int64_t groups, const uint8_t* tile, uint8_t* residual, int32_t* outliers) {
-  const int64_t step = int64_t{width} * kActGroupBytes;
-  const auto scales = [&](int64_t g) {
-    return reinterpret_cast<const float*>(tile + g * step + kGroup * width);
-  };
-  float limit[kMaxTokens] = {};
-  for (int64_t g = 0; g < groups; ++g) {
-    for (int row = 0; row < width; ++row) limit[row] += scales(g)[row];
-  }
-  // Rows that are all zero or not finite have none: no comparison with their limit is true.
-  for (float& sum : limit) sum *= kOutlierRatio / static_cast<float>(groups);
-  int32_t count = 0;
-  for (int64_t g = 0; g < groups; ++g) {
-    const float* d = scales(g);
-    bool listed = false;
-    for (int row = 0; row < width; ++row) {
-      if (!(d[row] > limit[row])) continue;
-      if (!listed) std::fill_n(residual, step, uint8_t{0});
-      listed = true;
-      table.quantize_residual(x + row * ldx + g * kGroup, tile + g * step, residual, width, row);
+    const auto elements = static_cast<uint64_t>(group.m * a.cols);
+    if (a.wants_quantised) {
+      quantised += static_cast<uint64_t>(a.bytes(group.m));
+      outliers += static_cast<uint64_t>(a.tiling.tiles * (a.groups + 1));
     }
-    if (!listed) continue;
-    outliers[++count] = static_cast<int32_t>(g);
-    residual += step;
+    if (a.wants_floats) floats += elements;
+    if (a.picks()) gathered += elements;
   }
-  outliers[0] = count;
-}
-
-void quantise(ThreadTeam& team, const KernelTable& table, const Tiling& tiling, const float* x,
-              int64_t ldx, const Activations& out) {
-  for_each_row(team, tiling, out.groups * kGroup, [&](int64_t first, int width, int row) {
-    table.quantize(x + (first + row) * ldx, out.groups, out.quantised + out.bytes(first), width,
-                   row);
-  });
-  const auto do_tile = [&](int64_t t) {
-    const int64_t first = tiling.first(t);
-    quantise_outliers(table, x + first * ldx, ldx, tiling.width(t), out.groups,
-                      out.quantised + out.bytes(first), out.residual + out.bytes(first),
-                      out.outliers_of(t));
-  };
-  if (tiling.tiles == 1) return do_tile(0);
-  std::atomic<int64_t> next{0};
-  team.run([&](int) {
-    for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tiling.tiles;) do_tile(t);
-  });
-}
-
-void interleave(ThreadTeam& team, const Tiling& tiling, const float* x, int64_t ldx, int64_t cols,
-                float* out) {
-  for_each_row(team, tiling, cols, [&](int64_t first, int width, int row) {
-    float* tile = out + first * cols + row;
-    const float* from = x + (first + row) * ldx;
-    for (int64_t k = 0; k < cols; ++k) tile[k * width] = from[k];
-  });
+  uint8_t* next_quantised = s.quantised.grow(quantised);
+  uint8_t* next_residual = s.residual.grow(quantised);
+  auto* next_outliers = reinterpret_cast<int32_t*>(s.outliers.grow(outliers * sizeof(int32_t)));
+  auto* next_floats = reinterpret_cast<float*>(s.floats.grow(floats * sizeof(float)));
+  auto* next_gathered = reinterpret_cast<float*>(s.gathered.grow(gathered * sizeof(float)));
+  for (Activations& a : s.inputs) {
+    const int64_t elements = a.tiling.m * a.cols;
+    if (a.wants_quantised) {
+      a.quantised = std::exchange(next_quantised, next_quantised + a.bytes(a.tiling.m));
+      a.residual = std::exchange(next_residual, next_residual + a.bytes(a.tiling.m));
+      a.outliers = std::exchange(next_outliers, next_outliers + a.tiling.tiles * (a.groups + 1));
+    }
+    if (a.wants_floats) a.floats = std::exchange(next_floats, next_floats + elements);
+    if (a.picks()) a.gathered = std::exchange(next_gathered, next_gathered + elements);
+  }
+  return s.inputs;
 }
 
 /// How the product with one matrix is cut into items of work: a block of panels times some tiles.
@@ -148,80 +86,95 @@ struct Plan {
   int64_t panels_per_item, panel_blocks, tiles_per_item, tile_blocks;
 };
 
-void do_item(const KernelTable& table, const MatmulOutput& output, const Plan& plan,
-             const Tiling& tiling, const Activations& x, int64_t item) {
-  const PackedMatrix::Impl& w = output.weight->impl();
-  const int64_t first_panel = item / plan.tile_blocks * plan.panels_per_item;
-  const int64_t first_tile = item % plan.tile_blocks * plan.tiles_per_item;
-  const int64_t first_row = first_panel * w.lanes;
-  MatmulArgs args{};
-  args.panels = w.data.get() + first_panel * w.panel_bytes;
-  args.panel_bytes = w.panel_bytes;
-  args.panel_count = std::min(plan.panels_per_item, w.panels - first_panel);
-  args.units = w.units;
-  args.rows = w.rows - first_row;
+/// Panel `panel` of a matrix without a kernel, as float32: [cols][lanes]. The memory is the
+/// thread's, valid until its next call.
+const uint8_t* decode_panel(const PackedMatrix::Impl& w, int64_t panel) {
+  static thread_local std::vector<float> out, row;
+  const auto cols = static_cast<size_t>(w.cols), lanes = static_cast<size_t>(w.lanes);
+  out.resize(cols * lanes);
+  row.resize(cols);
+  const int64_t first = panel * w.lanes, count = std::min(w.lanes, w.rows - first);
+  for (int64_t r = 0; r < count; ++r) {
+    modelkit::dequantize_row(w.type, w.raw + (first + r) * w.raw_row_bytes, cols, row.data());
+    for (size_t c = 0; c < cols; ++c) out[c * lanes + static_cast<size_t>(r)] = row[c];
+  }
+  return reinterpret_cast<const uint8_t*>(out.data());
+}
+
+/// Panels (args) times tiles first..last-1 of x.
+void multiply(const KernelTable& table, const MatmulOutput& output, const Activations& x,
+              int64_t first_row, int64_t first_tile, int64_t last_tile, MatmulArgs args) {
+  const Storage storage = output.weight->impl().storage;
+  args.rows = output.weight->impl().rows - first_row;
   args.ldy = output.ldy;
   args.bias = output.bias != nullptr ? output.bias + first_row : nullptr;
   args.accumulate = output.accumulate;
-  const int64_t last_tile = std::min(first_tile + plan.tiles_per_item, tiling.tiles);
   for (int64_t t = first_tile; t < last_tile; ++t) {
-    const int64_t first = tiling.first(t);
-    if (is_float(w.storage)) {
-      args.acts = x.floats + first * w.cols * 4;
+    const int64_t first = x.tiling.first(t);
+    if (is_float(storage)) {
+      args.acts = reinterpret_cast<const uint8_t*>(x.floats + first * x.cols);
     } else {
       args.acts = x.quantised + x.bytes(first);
       args.residual = x.residual + x.bytes(first);
       args.outliers = x.outliers_of(t) + 1;
       args.outlier_count = args.outliers[-1];
     }
-    args.width = args.count = tiling.width(t);
+    args.width = args.count = x.tiling.width(t);
     args.y = output.y + first * output.ldy + first_row;
-    table.matmul[static_cast<int>(w.storage)](args);
+    table.matmul[static_cast<int>(storage)](args);
+  }
+}
+
+void do_item(const KernelTable& table, const MatmulOutput& output, const Plan& plan,
+             const Activations& x, int64_t item) {
+  const PackedMatrix::Impl& w = output.weight->impl();
+  const int64_t first_panel = item / plan.tile_blocks * plan.panels_per_item;
+  const int64_t first_tile = item % plan.tile_blocks * plan.tiles_per_item;
+  const int64_t last_tile = std::min(first_tile + plan.tiles_per_item, x.tiling.tiles);
+  const int64_t panels = std::min(plan.panels_per_item, w.panels - first_panel);
+  MatmulArgs args{};
+  args.panel_bytes = w.panel_bytes;
+  args.units = w.units;
+  if (w.raw == nullptr) {
+    args.panels = w.data.get() + first_panel * w.panel_bytes;
+    args.panel_count = panels;
+    multiply(table, output, x, first_panel * w.lanes, first_tile, last_tile, args);
+    return;
+  }
+  args.panel_count = 1;
+  for (int64_t p = first_panel; p < first_panel + panels; ++p) {
+    args.panels = decode_panel(w, p);
+    multiply(table, output, x, p * w.lanes, first_tile, last_tile, args);
   }
 }
 
 }  // namespace
 
-void matmul(ThreadTeam& team, MatmulScratch& scratch, const float* x, int64_t ldx, int64_t m,
-            std::span<const MatmulOutput> outputs) {
-  if (m <= 0 || outputs.empty()) return;
-  const PackedMatrix::Impl& shape = outputs.front().weight->impl();
-  const KernelTable& table = kernels(shape.isa);
-  const Tiling tiling(m);
-  bool any_float = false, any_quantised = false;
-  for (const MatmulOutput& o : outputs) {
-    (is_float(o.weight->impl().storage) ? any_float : any_quantised) = true;
-  }
-  MatmulScratch::Impl& s = scratch.impl();
-  Activations acts{shape.cols / kGroup};
-  if (any_quantised) {
-    const auto plane = static_cast<uint64_t>(acts.bytes(m));
-    acts.quantised = grow(s.quantised, s.quantised_size, plane);
-    acts.residual = grow(s.residual, s.residual_size, plane);
-    acts.outliers = reinterpret_cast<int32_t*>(
-        grow(s.outliers, s.outliers_size,
-             static_cast<uint64_t>(tiling.tiles * (acts.groups + 1)) * sizeof(int32_t)));
-    quantise(team, table, tiling, x, ldx, acts);
-  }
-  if (any_float) {
-    uint8_t* f = grow(s.floats, s.floats_size, static_cast<uint64_t>(m * shape.cols * 4));
-    interleave(team, tiling, x, ldx, shape.cols, reinterpret_cast<float*>(f));
-    acts.floats = f;
-  }
-
+void matmul(ThreadTeam& team, MatmulScratch& scratch, std::span<const MatmulGroup> groups) {
+  const std::span<const Activations> inputs = place(scratch.impl(), groups);
+  if (inputs.empty()) return;
+  const KernelTable& table = kernels(inputs.front().source->outputs.front().weight->impl().isa);
+  prepare(team, table, inputs);
   std::atomic<int64_t> next{0};
   team.run([&](int) {
     int64_t item = next.fetch_add(1, std::memory_order_relaxed);
     int64_t base = 0;  // items of the outputs before this one
-    for (const MatmulOutput& output : outputs) {
-      const Plan plan(output.weight->impl(), tiling, team.size());
-      const int64_t end = base + plan.items();
-      for (; item < end; item = next.fetch_add(1, std::memory_order_relaxed)) {
-        do_item(table, output, plan, tiling, acts, item - base);
+    for (const Activations& x : inputs) {
+      for (const MatmulOutput& output : x.source->outputs) {
+        const Plan plan(output.weight->impl(), x.tiling, team.size());
+        const int64_t end = base + plan.items();
+        for (; item < end; item = next.fetch_add(1, std::memory_order_relaxed))
+          do_item(table, output, plan, x, item - base);
+        base = end;
       }
-      base = end;
     }
   });
+}
+
+void matmul(ThreadTeam& team, MatmulScratch& scratch, const float* x, int64_t ldx, int64_t m,
+            std::span<const MatmulOutput> outputs) {
+  const MatmulGroup group[] = {{x, ldx, m, outputs}};
+  matmul(team, scratch, group);
 }
 
 }  // namespace spnl::mistralrs::cpu

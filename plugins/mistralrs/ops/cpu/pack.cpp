@@ -1,8 +1,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <exception>
 #include <limits>
+#include <mutex>
 #include <string>
+#include <vector>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -81,16 +84,17 @@ void pack_unit(TensorType type, Storage s, const uint8_t* block, int lanes, int 
   }
 }
 
-void pack_panel(const PackedMatrix::Impl& m, const uint8_t* data, uint64_t row_bytes,
-                uint64_t block_bytes, int64_t panel) {
+/// Rows first.. of a panel, `data`, become panel `panel`.
+void pack_panel(const PackedMatrix::Impl& m, const BlockFormat& format, const uint8_t* data,
+                uint64_t row_bytes, int64_t panel) {
   const int lanes = static_cast<int>(m.lanes);
+  const auto block_bytes = static_cast<uint64_t>(format.block_bytes);
   uint8_t* out = m.data.get() + panel * m.panel_bytes;
-  const int64_t first = panel * lanes;
-  const int rows = static_cast<int>(std::min<int64_t>(lanes, m.rows - first));
+  const int rows = static_cast<int>(std::min<int64_t>(lanes, m.rows - panel * lanes));
   if (rows < lanes) std::memset(out, 0, static_cast<size_t>(m.panel_bytes));
   const int bytes = unit_bytes(m.storage, lanes);
   for (int lane = 0; lane < rows; ++lane) {
-    const uint8_t* row = data + static_cast<uint64_t>(first + lane) * row_bytes;
+    const uint8_t* row = data + static_cast<uint64_t>(lane) * row_bytes;
     for (int64_t u = 0; u < m.units; ++u) {
       const uint8_t* block = row + static_cast<uint64_t>(u) * block_bytes;
       if (is_float(m.storage)) {
@@ -99,6 +103,36 @@ void pack_panel(const PackedMatrix::Impl& m, const uint8_t* data, uint64_t row_b
         pack_unit(m.type, m.storage, block, lanes, lane, out + u * bytes);
       }
     }
+  }
+}
+
+/// work(item, buffer of the thread) for all items on the team; what one throws is thrown here.
+template <class Do>
+void for_each_item(ThreadTeam& team, int64_t items, const Do& work) {
+  std::atomic<int64_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr error;
+  team.run([&](int) {
+    std::vector<std::byte> buffer;
+    try {
+      for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;)
+        work(item, buffer);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      error = std::current_exception();
+      next.store(items, std::memory_order_relaxed);
+    }
+  });
+  if (error) std::rethrow_exception(error);
+}
+
+void check_shape(TensorType type, int64_t rows, int64_t cols) {
+  constexpr int64_t kMaxElements = std::numeric_limits<int64_t>::max() / 64;
+  const auto info = modelkit::tensor_type_info(type);
+  if (rows <= 0 || cols <= 0 || cols % info->block_elements != 0 || rows > kMaxElements / cols) {
+    throw modelkit::Error(
+        modelkit::ErrorCode::kInvalid,
+        "cannot pack a matrix of " + std::to_string(rows) + " x " + std::to_string(cols));
   }
 }
 
@@ -121,42 +155,94 @@ AlignedBytes allocate_aligned(uint64_t bytes) {
 
 bool PackedMatrix::can_pack(TensorType type) { return block_format(type).has_value(); }
 
-PackedMatrix PackedMatrix::pack(ThreadTeam& team, Isa isa, TensorType type, const void* data,
-                                int64_t rows, int64_t cols) {
-  const std::optional<BlockFormat> found = block_format(type);
-  if (!found) {
-    throw modelkit::Error(
-        modelkit::ErrorCode::kUnsupported,
-        "no CPU kernel for tensor type " + std::to_string(static_cast<uint32_t>(type)));
-  }
-  const BlockFormat& format = *found;
-  constexpr int64_t kMaxElements = std::numeric_limits<int64_t>::max() / 64;
-  if (rows <= 0 || cols <= 0 || cols % format.block_elements != 0 || rows > kMaxElements / cols) {
-    throw modelkit::Error(
-        modelkit::ErrorCode::kInvalid,
-        "cannot pack a matrix of " + std::to_string(rows) + " x " + std::to_string(cols));
-  }
+PackedMatrix PackedMatrix::with_shape(Isa isa, TensorType type, Storage storage, int64_t rows,
+                                      int64_t cols) {
+  check_shape(type, rows, cols);
   PackedMatrix result;
   Impl& m = *result.impl_;
   m.isa = isa;
   m.type = type;
-  m.storage = format.storage;
+  m.storage = storage;
   m.rows = rows;
   m.cols = cols;
   m.lanes = kernels(isa).lanes;
   m.panels = (rows + m.lanes - 1) / m.lanes;
-  m.units = cols / unit_columns(m.storage);
-  m.panel_bytes = m.units * unit_bytes(m.storage, static_cast<int>(m.lanes));
+  m.units = cols / unit_columns(storage);
+  m.panel_bytes = m.units * unit_bytes(storage, static_cast<int>(m.lanes));
+  return result;
+}
+
+/// rows_of(first, count, buffer) answers where the rows are, maybe in the buffer.
+template <class RowsOf>
+PackedMatrix PackedMatrix::pack_rows(ThreadTeam& team, Isa isa, TensorType type, int64_t rows,
+                                     int64_t cols, const RowsOf& rows_of) {
+  const std::optional<BlockFormat> format = block_format(type);
+  if (!format) {
+    throw modelkit::Error(
+        modelkit::ErrorCode::kUnsupported,
+        "no CPU kernel for tensor type " + std::to_string(static_cast<uint32_t>(type)));
+  }
+  PackedMatrix result = with_shape(isa, type, format->storage, rows, cols);
+  Impl& m = *result.impl_;
   m.bytes = static_cast<uint64_t>(m.panels) * static_cast<uint64_t>(m.panel_bytes);
   m.data = allocate_aligned(m.bytes);
+  const uint64_t row_bytes = modelkit::tensor_bytes(type, static_cast<uint64_t>(cols));
+  for_each_item(team, m.panels, [&](int64_t panel, std::vector<std::byte>& buffer) {
+    const int64_t first = panel * m.lanes, count = std::min(m.lanes, rows - first);
+    const std::byte* from =
+        rows_of(static_cast<uint64_t>(first), static_cast<uint64_t>(count), buffer);
+    pack_panel(m, *format, reinterpret_cast<const uint8_t*>(from), row_bytes, panel);
+  });
+  return result;
+}
 
-  const auto block_bytes = static_cast<uint64_t>(format.block_bytes);
-  const uint64_t row_bytes = static_cast<uint64_t>(cols / format.block_elements) * block_bytes;
-  std::atomic<int64_t> next{0};
-  team.run([&](int) {
-    for (int64_t panel; (panel = next.fetch_add(1, std::memory_order_relaxed)) < m.panels;) {
-      pack_panel(m, static_cast<const uint8_t*>(data), row_bytes, block_bytes, panel);
-    }
+PackedMatrix PackedMatrix::pack(ThreadTeam& team, Isa isa, TensorType type, const void* data,
+                                int64_t rows, int64_t cols) {
+  const uint64_t row_bytes = modelkit::tensor_bytes(type, static_cast<uint64_t>(cols));
+  return pack_rows(team, isa, type, rows, cols,
+                   [&](uint64_t first, uint64_t, std::vector<std::byte>&) {
+                     return static_cast<const std::byte*>(data) + first * row_bytes;
+                   });
+}
+
+PackedMatrix PackedMatrix::pack(ThreadTeam& team, Isa isa, const modelkit::Weight& weight) {
+  const auto rows = static_cast<int64_t>(weight.rows()),
+             cols = static_cast<int64_t>(weight.columns());
+  if (!can_pack(weight.type())) return keep_blocks(team, isa, weight);
+  if (weight.data() != nullptr) return pack(team, isa, weight.type(), weight.data(), rows, cols);
+  return pack_rows(team, isa, weight.type(), rows, cols,
+                   [&](uint64_t first, uint64_t count, std::vector<std::byte>& buffer) {
+                     buffer.resize(count * weight.row_bytes());
+                     weight.read_blocks(first, count, buffer.data());
+                     return static_cast<const std::byte*>(buffer.data());
+                   });
+}
+
+PackedMatrix PackedMatrix::keep_blocks(ThreadTeam& team, Isa isa, const modelkit::Weight& weight) {
+  const auto info = modelkit::tensor_type_info(weight.type());
+  if (!info || !info->can_dequantize) {
+    throw modelkit::Error(modelkit::ErrorCode::kUnsupported,
+                          "tensor " + weight.name() + " has type " +
+                              (info ? std::string(info->name)
+                                    : std::to_string(static_cast<uint32_t>(weight.type()))) +
+                              ", which this build cannot read; use another quantisation");
+  }
+  PackedMatrix result =
+      with_shape(isa, weight.type(), Storage::kF32, static_cast<int64_t>(weight.rows()),
+                 static_cast<int64_t>(weight.columns()));
+  Impl& m = *result.impl_;
+  m.raw_row_bytes = static_cast<int64_t>(weight.row_bytes());
+  m.raw = weight.data();
+  if (m.raw != nullptr) return result;
+  m.bytes = weight.bytes();
+  m.data = allocate_aligned(m.bytes);
+  auto* copy = reinterpret_cast<std::byte*>(m.data.get());
+  m.raw = copy;
+  for_each_item(team, m.panels, [&](int64_t panel, std::vector<std::byte>&) {
+    const int64_t first = panel * m.lanes;
+    weight.read_blocks(static_cast<uint64_t>(first),
+                       static_cast<uint64_t>(std::min(m.lanes, m.rows - first)),
+                       copy + first * m.raw_row_bytes);
   });
   return result;
 }

@@ -4,8 +4,9 @@
 #include <span>
 
 #include "ops/cpu/isa.h"
+#include "ops/cpu/packed_layout.h"
 #include "ops/cpu/thread_team.h"
-#include "spnl/modelkit/tensor_type.h"
+#include "spnl/modelkit/weight.h"
 
 namespace spnl::mistralrs::cpu {
 
@@ -20,6 +21,11 @@ class PackedMatrix {
   static PackedMatrix pack(ThreadTeam& team, Isa isa, modelkit::TensorType type, const void* data,
                            int64_t rows, int64_t cols);
   static bool can_pack(modelkit::TensorType type);
+  /// The same from wherever the weight's rows come from, reading a few at a time. A type without a
+  /// kernel stays in its blocks, which are decoded to float32 panel by panel in each product: where
+  /// the file has them, so that `weight` must outlive the matrix (bytes() is then 0), or in a copy.
+  /// Throws what reading throws.
+  static PackedMatrix pack(ThreadTeam& team, Isa isa, const modelkit::Weight& weight);
 
   PackedMatrix();
   ~PackedMatrix();
@@ -35,6 +41,13 @@ class PackedMatrix {
   const Impl& impl() const noexcept { return *impl_; }
 
  private:
+  static PackedMatrix with_shape(Isa isa, modelkit::TensorType type, Storage storage, int64_t rows,
+                                 int64_t cols);
+  template <class RowsOf>
+  static PackedMatrix pack_rows(ThreadTeam& team, Isa isa, modelkit::TensorType type, int64_t rows,
+                                int64_t cols, const RowsOf& rows_of);
+  static PackedMatrix keep_blocks(ThreadTeam& team, Isa isa, const modelkit::Weight& weight);
+
   std::unique_ptr<Impl> impl_;
 };
 
@@ -78,5 +91,17 @@ struct MatmulOutput {
 /// that are all zero or not finite have no outliers.
 void matmul(ThreadTeam& team, MatmulScratch& scratch, const float* x, int64_t ldx, int64_t m,
             std::span<const MatmulOutput> outputs);
+
+/// One input of several and what it is multiplied with: an expert's tokens, a head's dimensions.
+struct MatmulGroup {
+  const float* x;
+  int64_t ldx, m;
+  std::span<const MatmulOutput> outputs;  ///< none, or m = 0: nothing to do
+  const int32_t* rows = nullptr;          ///< [m] the rows of x; null: the first m
+  const uint32_t* columns = nullptr;      ///< [cols] column c is x's columns[c]; null: c
+};
+/// The products of all groups at once, shared out to the threads together: each matrix is read
+/// once. Outputs of different groups must not overlap.
+void matmul(ThreadTeam& team, MatmulScratch& scratch, std::span<const MatmulGroup> groups);
 
 }  // namespace spnl::mistralrs::cpu

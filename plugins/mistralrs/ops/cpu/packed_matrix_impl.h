@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -25,6 +26,10 @@ struct PackedMatrix::Impl {
   int64_t lanes = 1, panels = 0, units = 0, panel_bytes = 0;
   uint64_t bytes = 0;
   AlignedBytes data;
+  /// Rows of a type without a kernel (storage is then kF32, of decoded panels): in `data` or in the
+  /// file. Null: `data` holds panels.
+  const std::byte* raw = nullptr;
+  int64_t raw_row_bytes = 0;
 };
 
 }  // namespace spnl::mistralrs::cpu

@@ -65,13 +65,13 @@ void score_rows_direct(const AttendArgs& a, int32_t begin, int32_t count, float*
 /// out[r] += sum over keys begin..end-1 of weight * value, one after the other, for N vectors of a
 /// row. load(k, d): elements d.. of the value of key k.
 template <int R, int N, class Load>
-inline void add_columns(const float* weights, const Load& load, int padded_dim, int d, int begin,
+inline void add_columns(const float* weights, const Load& load, int padded_value, int d, int begin,
                         int end, float* out) {
   V::F acc[R][N];
   SPNL_UNROLL
   for (int r = 0; r < R; ++r) {
     SPNL_UNROLL
-    for (int j = 0; j < N; ++j) acc[r][j] = V::load(out + r * padded_dim + d + j * V::kLanes);
+    for (int j = 0; j < N; ++j) acc[r][j] = V::load(out + r * padded_value + d + j * V::kLanes);
   }
   for (int k = begin; k < end; ++k) {
     V::F value[N];
@@ -87,27 +87,20 @@ inline void add_columns(const float* weights, const Load& load, int padded_dim, 
   SPNL_UNROLL
   for (int r = 0; r < R; ++r) {
     SPNL_UNROLL
-    for (int j = 0; j < N; ++j) V::store(out + r * padded_dim + d + j * V::kLanes, acc[r][j]);
+    for (int j = 0; j < N; ++j) V::store(out + r * padded_value + d + j * V::kLanes, acc[r][j]);
   }
 }
 
 template <int R, class Load>
-void add_values(const float* weights, const Load& load, int padded_dim, int begin, int end,
+void add_values(const float* weights, const Load& load, int padded_value, int begin, int end,
                 float* out) {
   constexpr int kFits = R <= V::kAttendRows ? V::kAttendVectors : V::kAttendVectors / 2;
   int d = 0;
-  for (; d + kFits * V::kLanes <= padded_dim; d += kFits * V::kLanes) {
-    add_columns<R, kFits>(weights, load, padded_dim, d, begin, end, out);
+  for (; d + kFits * V::kLanes <= padded_value; d += kFits * V::kLanes) {
+    add_columns<R, kFits>(weights, load, padded_value, d, begin, end, out);
   }
-  for (; d < padded_dim; d += V::kLanes)
-    add_columns<R, 1>(weights, load, padded_dim, d, begin, end, out);
-}
-
-/// cap * tanh(x / cap)
-inline V::F soft_cap(V::F x, float cap) {
-  const V::F e = V::exp(V::mul(x, V::set1(2.0f / cap)));
-  return V::mul(V::set1(cap),
-                V::sub(V::set1(1.0f), V::div(V::set1(2.0f), V::add(e, V::set1(1.0f)))));
+  for (; d < padded_value; d += V::kLanes)
+    add_columns<R, 1>(weights, load, padded_value, d, begin, end, out);
 }
 
 /// Scores become exp(score - max); rescales what the row has so far. first..last: the visible keys
@@ -136,9 +129,10 @@ void soften(const AttendArgs& a, int row, int first, int last, float* scores) {
   a.max[row] = max;
   a.sum[row] = a.sum[row] * keep + V::reduce_add(sum);
   if (keep == 1.0f) return;
-  float* out = a.out + int64_t{row} * a.padded_dim;
+  float* out = a.out + int64_t{row} * a.padded_value;
   const V::F f = V::set1(keep);
-  for (int d = 0; d < a.padded_dim; d += V::kLanes) V::store(out + d, V::mul(V::load(out + d), f));
+  for (int d = 0; d < a.padded_value; d += V::kLanes)
+    V::store(out + d, V::mul(V::load(out + d), f));
 }
 
 /// What R query rows see of a tile; keys are numbered from the tile's first.
@@ -178,9 +172,9 @@ void attend_rows(const AttendArgs& a, int row, int32_t begin, int32_t keys, cons
   if (!visible.any()) return;
   score_rows<R>(a.q + int64_t{row} * a.head_dim, a.head_dim, key_tile, visible.highest, scores);
   soften_rows<R>(a, row, visible, scores);
-  const auto load = [&](int k, int d) { return V::load(value_tile + k * a.padded_dim + d); };
-  add_values<R>(scores, load, a.padded_dim, visible.lowest, visible.highest,
-                a.out + int64_t{row} * a.padded_dim);
+  const auto load = [&](int k, int d) { return V::load(value_tile + k * a.padded_value + d); };
+  add_values<R>(scores, load, a.padded_value, visible.lowest, visible.highest,
+                a.out + int64_t{row} * a.padded_value);
 }
 
 /// All query rows by kernels of fixed sizes, largest first.
@@ -198,8 +192,8 @@ void attend_by_rows(const AttendArgs& a, int32_t begin, int32_t keys, const floa
 template <KvType T>
 void attend_tiled(const AttendArgs& a, int32_t begin, int32_t keys) {
   float* key_tile = a.scratch;
-  float* value_tile = key_tile + int64_t{kKeyTile} * a.padded_dim;
-  float* scores = value_tile + int64_t{kKeyTile} * a.padded_dim;
+  float* value_tile = key_tile + int64_t{kKeyTile} * a.head_dim;
+  float* scores = value_tile + int64_t{kKeyTile} * a.padded_value;
   load_keys<T>(a, begin, keys, key_tile);
   load_values<T>(a, begin, keys, value_tile);
   attend_by_rows(a, begin, keys, key_tile, value_tile, scores, V::AttendRows{});
@@ -213,7 +207,7 @@ void attend_direct(const AttendArgs& a, int32_t begin, int32_t keys) {
   score_rows_direct<T, R>(a, begin, visible.highest, a.scratch);
   soften_rows<R>(a, 0, visible, a.scratch);
   const auto load = [&](int k, int d) { return Cached<T>::load(a.value_rows[begin + k], d); };
-  add_values<R>(a.scratch, load, a.padded_dim, visible.lowest, visible.highest, a.out);
+  add_values<R>(a.scratch, load, a.padded_value, visible.lowest, visible.highest, a.out);
 }
 
 using AttendTile = void (*)(const AttendArgs& a, int32_t begin, int32_t keys);
@@ -222,7 +216,7 @@ using AttendTile = void (*)(const AttendArgs& a, int32_t begin, int32_t keys);
 template <KvType T, int... R>
 AttendTile attend_tile(const AttendArgs& a, Sizes<R...>) {
   AttendTile found = attend_tiled<T>;
-  if (a.head_dim % 16 != 0) return found;
+  if (a.head_dim % 16 != 0 || a.value_dim % 16 != 0) return found;
   ((R == a.q_rows ? void(found = attend_direct<T, R>) : void()), ...);
   return found;
 }
@@ -242,7 +236,7 @@ void attend(const AttendArgs& a) {
     lowest = a.first[r] < lowest ? a.first[r] : lowest;
     highest = a.last[r] > highest ? a.last[r] : highest;
   }
-  std::memset(a.out, 0, static_cast<size_t>(a.q_rows) * static_cast<size_t>(a.padded_dim) * 4);
+  std::memset(a.out, 0, static_cast<size_t>(a.q_rows) * static_cast<size_t>(a.padded_value) * 4);
   const AttendTile tile = attend_tile(a);
   for (int32_t begin = 0; begin < highest; begin += kKeyTile) {
     if (begin + kKeyTile <= lowest) continue;
@@ -250,7 +244,7 @@ void attend(const AttendArgs& a) {
   }
 }
 
-void merge(float part_max, float part_sum, const float* part, int padded_dim, float& max,
+void merge(float part_max, float part_sum, const float* part, int padded_value, float& max,
            float& sum, float* state) {
   if (!(part_sum > 0)) return;
   const float top = part_max > max ? part_max : max;
@@ -259,7 +253,7 @@ void merge(float part_max, float part_sum, const float* part, int padded_dim, fl
   max = top;
   sum = sum * keep + part_sum * take;
   const V::F k = V::set1(keep), t = V::set1(take);
-  for (int d = 0; d < padded_dim; d += V::kLanes) {
+  for (int d = 0; d < padded_value; d += V::kLanes) {
     V::store(state + d, V::fma(V::load(part + d), t, V::mul(V::load(state + d), k)));
   }
 }

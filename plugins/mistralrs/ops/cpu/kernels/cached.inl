@@ -63,16 +63,16 @@ void load_keys(const AttendArgs& a, int32_t begin, int32_t keys, float* out) {
   }
 }
 
-/// out[keys][padded_dim] float32.
+/// out[keys][padded_value] float32.
 template <KvType T>
 void load_values(const AttendArgs& a, int32_t begin, int32_t keys, float* out) {
-  const int whole = a.head_dim / V::kLanes * V::kLanes;
+  const int whole = a.value_dim / V::kLanes * V::kLanes;
   for (int32_t k = 0; k < keys; ++k) {
     const uint8_t* row = a.value_rows[begin + k];
-    float* to = out + k * a.padded_dim;
+    float* to = out + k * a.padded_value;
     for (int d = 0; d < whole; d += V::kLanes) V::store(to + d, Cached<T>::load(row, d));
-    for (int d = whole; d < a.padded_dim; ++d) {
-      to[d] = d < a.head_dim ? Cached<T>::one(row, d) : 0.0f;
+    for (int d = whole; d < a.padded_value; ++d) {
+      to[d] = d < a.value_dim ? Cached<T>::one(row, d) : 0.0f;
     }
   }
 }

@@ -17,8 +17,9 @@ namespace {
 //
 #include "ops/cpu/kernels/cached.inl"
 //
-#include "ops/cpu/kernels/attention.inl"
 #include "ops/cpu/kernels/elementwise.inl"
+//
+#include "ops/cpu/kernels/attention.inl"
 #include "ops/cpu/kernels/matmul.inl"
 #include "ops/cpu/kernels/rope.inl"
 //

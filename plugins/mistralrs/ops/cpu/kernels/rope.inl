@@ -47,8 +47,13 @@ void rope_angles(const double* inv_freq, int64_t pairs, double position, double 
   }
 }
 
-void rotate(RopeKind kind, const float* in, const float* cos, const float* sin, int64_t pairs,
-            int64_t head_dim, float scale, float* out) {
+void rotate(RopeKind kind, const float* in, const float* cos, const float* sin, int64_t first,
+            int64_t pairs, int64_t head_dim, float scale, float* out) {
+  const int64_t end = first + 2 * pairs;
+  for (int64_t i = 0; i < first; ++i) out[i] = in[i] * scale;
+  for (int64_t i = end; i < head_dim; ++i) out[i] = in[i] * scale;
+  in += first;
+  out += first;
   if (kind == RopeKind::kHalfSplit) {
     for (int64_t i = 0; i < pairs; i += V::kLanes) {
       const int lanes = pairs - i < V::kLanes ? static_cast<int>(pairs - i) : V::kLanes;
@@ -64,5 +69,4 @@ void rotate(RopeKind kind, const float* in, const float* cos, const float* sin, 
       out[2 * i + 1] = (a * sin[i] + b * cos[i]) * scale;
     }
   }
-  for (int64_t i = 2 * pairs; i < head_dim; ++i) out[i] = in[i] * scale;
 }

@@ -13,18 +13,38 @@ bool same_bits(const std::vector<float>& a, const float* b) {
   return std::memcmp(a.data(), b, a.size() * 4) == 0;
 }
 
+AttentionShape grouped() {
+  AttentionShape shape;
+  shape.heads = 6;
+  shape.head_dim = 48;
+  shape.rotary_pairs = 24;
+  shape.type = KvType::kF16;
+  return shape;
+}
+
+AttentionShape windowed_with_sinks() {
+  AttentionShape shape = grouped();
+  shape.window = 100;
+  shape.sinks = true;
+  return shape;
+}
+
+AttentionShape latent() {
+  AttentionShape shape = grouped();
+  shape.heads = 20;
+  shape.kv_heads = 1;
+  shape.rotary_pairs = 8;
+  shape.value_dim = shape.first_dim = 32;
+  shape.shares_values = true;
+  return shape;
+}
+
 }  // namespace
 
 // What lets a cached prefix, a chunked prompt and a batch give the very tokens of a run alone.
 BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_batch_chunks_or_threads) {
   for (Isa isa : supported_isas()) {
-    for (int window : {0, 100}) {
-      AttentionShape shape;
-      shape.heads = 6;
-      shape.head_dim = 48;
-      shape.rotary_pairs = 24;
-      shape.type = KvType::kF16;
-      shape.window = window;
+    for (const AttentionShape& shape : {grouped(), windowed_with_sinks(), latent()}) {
       AttentionCase c(shape, 3);
       std::vector<int32_t> prompt(150);
       std::iota(prompt.begin(), prompt.end(), 600);

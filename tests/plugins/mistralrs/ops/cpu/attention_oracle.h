@@ -17,6 +17,13 @@ struct AttentionShape {
   float softcap = 0;
   int window = 0;
   double magnitude = 1.0;
+  int first_dim = 0;           ///< of a head, that turns
+  int value_dim = 0;           ///< 0: head_dim
+  bool shares_values = false;  ///< a value is the first value_dim elements of its key
+  bool sinks = false;
+  bool long_rope = false;  ///< every other sequence turns by other frequencies
+
+  int values() const { return value_dim != 0 ? value_dim : head_dim; }
 };
 
 /// One run as the test asks for it: slots lo..hi-1 of its blocks, first cached position, offset.
@@ -41,7 +48,8 @@ class AttentionCase {
   std::vector<double> expected() const;
 
   int64_t rows() const { return static_cast<int64_t>(positions_.size()); }
-  int width() const { return shape_.heads * shape_.head_dim; }
+  int width() const { return shape_.heads * shape_.values(); }    ///< of an output row
+  int q_width() const { return shape_.heads * shape_.head_dim; }  ///< of a query row
   mistralrs::cpu::Rope rope;
 
  private:
@@ -50,6 +58,7 @@ class AttentionCase {
   };
   struct Sequence {
     int64_t first_row, rows;
+    bool long_rope;
     std::vector<std::vector<int32_t>> blocks;
     std::vector<RunShape> runs;
     std::vector<std::vector<Stored>> stored;  ///< [run][slot - lo]
@@ -63,6 +72,7 @@ class AttentionCase {
   AttentionShape shape_;
   std::mt19937 random_;
   int32_t used_blocks_ = 1;
+  std::vector<float> sinks_;
   mutable std::vector<uint8_t> keys_, values_;
   std::vector<int32_t> positions_;
   std::vector<float> queries_;

@@ -104,6 +104,45 @@ BOOST_AUTO_TEST_CASE(window_softcap_and_magnitude) {
   check(s, 15);
 }
 
+BOOST_AUTO_TEST_CASE(sinks_and_partial_rotation_from_any_dimension) {
+  AttentionShape s = shape_with(6, 2, 64, 16);
+  s.sinks = true;
+  check(s, 18);
+  s.window = 20;
+  check(s, 19);
+  s.first_dim = 32;
+  s.kind = RopeKind::kInterleaved;
+  check(s, 20);
+}
+
+BOOST_AUTO_TEST_CASE(values_of_another_length_and_rows_of_both_frequencies) {
+  AttentionShape s = shape_with(4, 2, 64, 32);
+  s.value_dim = 24;
+  check(s, 21);
+  s.value_dim = 96;
+  s.type = KvType::kF16;
+  s.long_rope = true;
+  check(s, 22);
+}
+
+// Latent attention: one key row for all heads, whose values are its first part.
+BOOST_AUTO_TEST_CASE(values_inside_their_keys) {
+  for (const int heads : {4, 20, 40}) {
+    AttentionShape s = shape_with(heads, 1, 80, 8);
+    s.value_dim = s.first_dim = 64;
+    s.shares_values = true;
+    s.kind = RopeKind::kInterleaved;
+    check(s, 23);
+    s.type = KvType::kF16;
+    s.long_rope = true;
+    check(s, 24);
+  }
+  AttentionShape odd = shape_with(20, 1, 42, 3);
+  odd.value_dim = odd.first_dim = 36;
+  odd.shares_values = true;
+  check(odd, 25);
+}
+
 BOOST_AUTO_TEST_CASE(long_runs_by_one_and_by_many_threads) {
   AttentionShape s = shape_with(6, 2, 32, 16);
   for (Isa isa : supported_isas()) {

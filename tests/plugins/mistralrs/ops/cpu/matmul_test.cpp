@@ -413,6 +413,75 @@ BOOST_AUTO_TEST_CASE(bad_shapes_and_types_are_refused) {
   for (TensorType type : kTypes) BOOST_TEST(PackedMatrix::can_pack(type));
 }
 
+namespace {
+
+/// Rows made on demand, of which one cannot be made.
+class FailsAtRow final : public spnl::modelkit::RowSource {
+ public:
+  explicit FailsAtRow(uint64_t row) : row_(row) {}
+  void read(uint64_t first, uint64_t count, std::byte* out) const override {
+    if (first <= row_ && row_ < first + count)
+      throw spnl::modelkit::Error(spnl::modelkit::ErrorCode::kCorrupt, "row is broken");
+    std::memset(out, 0, count * 34);
+  }
+
+ private:
+  const uint64_t row_;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(what_reading_throws_reaches_the_caller) {
+  ThreadTeam team(3);
+  for (Isa isa : supported_isas()) {
+    const auto pack = [&](uint64_t broken) {
+      return PackedMatrix::pack(team, isa,
+                                spnl::modelkit::Weight("w", TensorType::kQ8_0, 500, 32,
+                                                       std::make_shared<FailsAtRow>(broken)));
+    };
+    for (const uint64_t row : {0u, 250u, 499u}) BOOST_CHECK_THROW(pack(row), spnl::modelkit::Error);
+    BOOST_TEST(pack(500).rows() == 500);
+  }
+}
+
+// Experts and heads: every group as if it ran alone, to the bit.
+BOOST_AUTO_TEST_CASE(groups_give_the_bits_of_products_alone) {
+  for (Isa isa : supported_isas()) {
+    for (const TensorType type : {TensorType::kQ4_K, TensorType::kF16}) {
+      const int64_t rows = 40, cols = 256, tokens = 70;
+      ThreadTeam team(3);
+      MatmulScratch scratch;
+      std::mt19937 random(8);
+      const std::vector<float> x = random_floats(tokens * cols, 1, random);
+      std::vector<PackedMatrix> experts;
+      std::vector<std::vector<int32_t>> tokens_of(5);
+      for (uint32_t e = 0; e < 5; ++e) {
+        const Case c(type, rows, cols, 1, 20 + e);
+        experts.push_back(PackedMatrix::pack(team, isa, type, c.data.data(), rows, cols));
+      }
+      for (int32_t t = 0; t < tokens; ++t) tokens_of[random() % 4].push_back(t);  // the last: none
+      std::vector<std::vector<float>> y(5);
+      std::vector<MatmulOutput> outputs(5);
+      std::vector<MatmulGroup> groups;
+      for (size_t e = 0; e < 5; ++e) {
+        y[e].resize(tokens_of[e].size() * rows);
+        outputs[e] = {&experts[e], y[e].data(), rows};
+        groups.push_back({x.data(), cols, static_cast<int64_t>(tokens_of[e].size()),
+                          std::span(&outputs[e], 1), tokens_of[e].data()});
+      }
+      matmul(team, scratch, groups);
+      for (size_t e = 0; e < 5; ++e) {
+        std::vector<float> one(rows);
+        const MatmulOutput output[] = {{&experts[e], one.data(), rows}};
+        for (size_t i = 0; i < tokens_of[e].size(); ++i) {
+          matmul(team, scratch, x.data() + tokens_of[e][i] * cols, cols, 1, output);
+          BOOST_REQUIRE(std::equal(one.begin(), one.end(), y[e].begin() + i * rows));
+        }
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(instruction_sets_are_chosen_by_name) {
   BOOST_CHECK(supported_isas().front() == Isa::kScalar);
   BOOST_CHECK(choose_isa("") == supported_isas().back());

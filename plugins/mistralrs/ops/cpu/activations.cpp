@@ -1,0 +1,129 @@
+#include "ops/cpu/activations.h"
+
+#include <atomic>
+
+namespace spnl::mistralrs::cpu {
+namespace {
+
+/// Row `row` of the input as its outputs want it: [cols].
+const float* row_of(const Activations& a, int64_t row) {
+  if (a.gathered != nullptr) return a.gathered + row * a.cols;
+  return a.source->x + row * a.source->ldx;
+}
+
+/// Writes the residual plane of one tile whose int8 form is done. A row that has no outlier in a
+/// listed group gets zeros there, which change none of its sums: the list is the tile's, the result
+/// only the row's.
+void quantise_outliers(const KernelTable& table, const Activations& a, int64_t t) {
+  const int64_t first = a.tiling.first(t);
+  const int width = a.tiling.width(t);
+  const uint8_t* tile = a.quantised + a.bytes(first);
+  uint8_t* residual = a.residual + a.bytes(first);
+  const int64_t step = int64_t{width} * kActGroupBytes;
+  const auto scales = [&](int64_t g) {
+    return reinterpret_cast<const float*>(tile + g * step + kGroup * width);
+  };
+  float limit[kMaxTokens] = {};
+  for (int64_t g = 0; g < a.groups; ++g) {
+    for (int row = 0; row < width; ++row) limit[row] += scales(g)[row];
+  }
+  // Rows that are all zero or not finite have none: no comparison with their limit is true.
+  for (float& sum : limit) sum *= kOutlierRatio / static_cast<float>(a.groups);
+  int32_t count = 0;
+  int32_t* outliers = a.outliers_of(t);
+  for (int64_t g = 0; g < a.groups; ++g) {
+    const float* d = scales(g);
+    bool listed = false;
+    for (int row = 0; row < width; ++row) {
+      if (!(d[row] > limit[row])) continue;
+      if (!listed) std::fill_n(residual, step, uint8_t{0});
+      listed = true;
+      table.quantize_residual(row_of(a, first + row) + g * kGroup, tile + g * step, residual, width,
+                              row);
+    }
+    if (!listed) continue;
+    outliers[++count] = static_cast<int32_t>(g);
+    residual += step;
+  }
+  outliers[0] = count;
+}
+
+void gather(const Activations& a, int64_t row) {
+  const MatmulGroup& source = *a.source;
+  const float* from = source.x + (source.rows != nullptr ? source.rows[row] : row) * source.ldx;
+  float* to = a.gathered + row * a.cols;
+  if (source.columns == nullptr) {
+    std::copy_n(from, a.cols, to);
+    return;
+  }
+  for (int64_t c = 0; c < a.cols; ++c) to[c] = from[source.columns[c]];
+}
+
+void prepare_row(const KernelTable& table, const Activations& a, int64_t row) {
+  const int64_t tile = a.tiling.tile_of(row), first = a.tiling.first(tile);
+  const int width = a.tiling.width(tile), in_tile = static_cast<int>(row - first);
+  if (a.gathered != nullptr) gather(a, row);
+  const float* x = row_of(a, row);
+  if (a.quantised != nullptr)
+    table.quantize(x, a.groups, a.quantised + a.bytes(first), width, in_tile);
+  if (a.floats == nullptr) return;
+  float* out = a.floats + first * a.cols + in_tile;
+  for (int64_t k = 0; k < a.cols; ++k) out[k * width] = x[k];
+}
+
+/// Rows of one tile may be shared out too; few are not worth waking the team.
+void prepare_one(ThreadTeam& team, const KernelTable& table, const Activations& a) {
+  const Tiling& tiling = a.tiling;
+  // Rows of one tile share cache lines: threads get whole tiles where there are several.
+  const int64_t worth_sharing = tiling.tiles > 1 ? 8192 : 65536;
+  const int64_t chunk = tiling.tiles > 1 ? kMaxTokens : 4;
+  if (tiling.m <= chunk || tiling.m * a.cols < worth_sharing) {
+    for (int64_t row = 0; row < tiling.m; ++row) prepare_row(table, a, row);
+  } else {
+    std::atomic<int64_t> next{0};
+    team.run([&](int) {
+      for (int64_t row; (row = next.fetch_add(chunk, std::memory_order_relaxed)) < tiling.m;) {
+        for (int64_t r = row; r < std::min(row + chunk, tiling.m); ++r) prepare_row(table, a, r);
+      }
+    });
+  }
+  if (a.quantised == nullptr) return;
+  if (tiling.tiles == 1) return quantise_outliers(table, a, 0);
+  std::atomic<int64_t> next{0};
+  team.run([&](int) {
+    for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tiling.tiles;)
+      quantise_outliers(table, a, t);
+  });
+}
+
+void prepare_tile(const KernelTable& table, const Activations& a, int64_t tile) {
+  for (int64_t row = a.tiling.first(tile); row < a.tiling.first(tile + 1); ++row)
+    prepare_row(table, a, row);
+  if (a.quantised != nullptr) quantise_outliers(table, a, tile);
+}
+
+}  // namespace
+
+void prepare(ThreadTeam& team, const KernelTable& table, std::span<const Activations> inputs) {
+  if (inputs.size() == 1) return prepare_one(team, table, inputs.front());
+  std::atomic<int64_t> next{0};
+  const auto work = [&](int) {
+    int64_t item = next.fetch_add(1, std::memory_order_relaxed);
+    int64_t base = 0;  // tiles of the inputs before this one
+    for (const Activations& a : inputs) {
+      const int64_t end = base + a.tiling.tiles;
+      for (; item < end; item = next.fetch_add(1, std::memory_order_relaxed))
+        prepare_tile(table, a, item - base);
+      base = end;
+    }
+  };
+  constexpr int64_t kWorthSharing = 16384;
+  int64_t elements = 0;
+  for (const Activations& a : inputs) elements += a.tiling.m * a.cols;
+  if (elements < kWorthSharing)
+    work(0);
+  else
+    team.run(work);
+}
+
+}  // namespace spnl::mistralrs::cpu
