@@ -87,7 +87,7 @@ Prompt build_prompt(const Query& input) {
 
 Prompt user_prompt(const std::string& text) {
   Prompt root = group(Prompt::Kind::kOrdered);
-  root.children.push_back(leaf(Role::kUser, text));
+  if (!text.empty()) root.children.push_back(leaf(Role::kUser, text));
   return root;
 }
 

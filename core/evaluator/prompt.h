@@ -9,7 +9,7 @@ namespace spnl::evaluator {
 /// section 6.2).
 Prompt build_prompt(const Query& input);
 
-/// The prompt that asks one thing.
+/// The prompt that asks one thing; empty for an empty text.
 Prompt user_prompt(const std::string& text);
 
 }  // namespace spnl::evaluator

@@ -1,10 +1,9 @@
 #include "evaluator/results.h"
 
-#include <algorithm>
-#include <iterator>
 #include <string>
 
 #include "ir/traverse.h"
+#include "optimizer/algebra.h"
 #include "spnl/error.h"
 #include "spnl/evaluator.h"
 
@@ -13,97 +12,62 @@ namespace {
 
 constexpr size_t kLargestZip = 1'000'000;
 
-template <class Kind>
-Kind* as(Query& query) {
-  return std::get_if<Kind>(&query.node);
+std::optional<Query> unless_nothing(Query query) {
+  if (algebra::is_nothing(query)) return std::nullopt;
+  const Cross* cross = std::get_if<Cross>(&query.node);
+  if (cross != nullptr && cross->children.empty()) return std::nullopt;
+  return query;
 }
 
-/// Replaces each child of kind `Kind` by its own children. A first child gives its list, so that
-/// long chains do not copy what they gathered again and again.
-template <class Kind>
-void splice(QueryList& children) {
-  if (std::none_of(children.begin(), children.end(),
-                   [](Query& child) { return as<Kind>(child) != nullptr; }))
-    return;
-  QueryList flat;
-  for (Query& child : children) {
-    Kind* inner = as<Kind>(child);
-    if (inner == nullptr)
-      flat.push_back(std::move(child));
-    else if (flat.empty())
-      flat = std::move(inner->children);
-    else
-      std::move(inner->children.begin(), inner->children.end(), std::back_inserter(flat));
+/// Counts no further than `limit`.
+size_t count_nodes(const Query& query, size_t limit) {
+  size_t count = 0;
+  std::vector<const Query*> open{&query};
+  while (!open.empty() && count < limit) {
+    const Query& next = *open.back();
+    open.pop_back();
+    ++count;
+    ir::for_each_child(next, [&](const Query& child) { open.push_back(&child); });
   }
-  children = std::move(flat);
+  return count;
 }
 
-bool only_plus(const QueryList& children) {
-  return std::all_of(children.begin(), children.end(),
-                     [](const Query& child) { return std::holds_alternative<Plus>(child.node); });
-}
-
-template <class Kind>
-std::optional<Query> several_or_one(QueryList children, SourcePosition position) {
-  if (children.empty()) return std::nullopt;
-  if (children.size() == 1) return std::move(children[0]);
-  Kind node;
-  node.children = std::move(children);
-  return Query{std::move(node), position};
-}
-
-std::optional<Query> join_plus(QueryList results, SourcePosition position) {
-  for (Query& child : results)  // rule 5: a seq of nothing but plus nodes says no more than they do
-    if (Seq* seq = as<Seq>(child); seq != nullptr && only_plus(seq->children)) {
-      Plus plus;
-      plus.children = std::move(seq->children);
-      splice<Plus>(plus.children);
-      child.node = std::move(plus);
-    }
-  splice<Plus>(results);
-  return several_or_one<Plus>(std::move(results), position);
+/// A plus of one is its child where its mark has no meaning.
+void unmark(Query& query) {
+  Plus* plus = std::get_if<Plus>(&query.node);
+  if (plus == nullptr || plus->children.size() != 1) return;
+  Query only = std::move(plus->children[0]);
+  query = std::move(only);
 }
 
 }  // namespace
 
 std::optional<Query> join(const Query& node, QueryList results) {
-  const SourcePosition position = node.position;
-  if (std::holds_alternative<Seq>(node.node)) {
-    splice<Seq>(results);
-    return several_or_one<Seq>(std::move(results), position);
-  }
-  if (std::holds_alternative<Plus>(node.node)) return join_plus(std::move(results), position);
-  if (std::holds_alternative<Par>(node.node)) {
-    if (results.size() > 1 && only_plus(results)) return join_plus(std::move(results), position);
-    return several_or_one<Par>(std::move(results), position);
-  }
-  if (results.empty()) return std::nullopt;
-  if (Cross* last = as<Cross>(results.back())) {  // rule 7
-    QueryList inner = std::move(last->children);
-    results.pop_back();
-    std::move(inner.begin(), inner.end(), std::back_inserter(results));
-  }
-  Cross cross;
-  cross.children = std::move(results);
-  return Query{std::move(cross), position};
+  Query joined{Seq{}, node.position};
+  std::visit(
+      [&](const auto& list) {
+        using T = std::remove_cvref_t<decltype(list)>;
+        if constexpr (ir::is_list<T>) {
+          T copy;
+          copy.children = std::move(results);
+          joined.node = std::move(copy);
+        }
+      },
+      node.node);
+  algebra::simplify_node(joined);
+  return unless_nothing(std::move(joined));
 }
 
 std::optional<Query> message(Query query) {
-  const bool empty = std::visit(
-      [](const auto& node) {
-        if constexpr (ir::is_message<std::remove_cvref_t<decltype(node)>>)
-          return node.text.empty();
-        else
-          return false;
-      },
-      query.node);
-  if (empty) return std::nullopt;
-  return query;
+  algebra::simplify_node(query);
+  return unless_nothing(std::move(query));
 }
 
 std::optional<Query> zip(std::optional<Query> first, std::optional<Query> second,
                          SourcePosition position, const std::string& where) {
   if (!second || !first) return second;
+  unmark(*first);
+  unmark(*second);
   QueryList* list = ir::list_of(*second);
   QueryList out;
   if (list == nullptr) {
@@ -111,29 +75,36 @@ std::optional<Query> zip(std::optional<Query> first, std::optional<Query> second
     out.push_back(std::move(*second));
     return join({Seq{}, position}, std::move(out));
   }
-  Plus* plus = as<Plus>(*first);
   // Each zip around a zip doubles the list, so a short query could fill any memory.
-  if (list->size() * (1 + (plus == nullptr ? 1 : plus->children.size())) > kLargestZip)
+  if (list->size() * (1 + count_nodes(*first, kLargestZip)) > kLargestZip)
     throw Error(ErrorCode::kEvaluation,
                 "zip yields more than " + std::to_string(kLargestZip) + " messages", where);
-  if (plus != nullptr) {
-    for (Query& element : *list) {
-      Plus copy = *plus;
-      copy.children.push_back(std::move(element));
-      out.push_back({std::move(copy), position});
-    }
-  } else if (ir::list_of(*first) == nullptr) {
-    for (Query& element : *list) {
+  const Plus* plus = std::get_if<Plus>(&first->node);
+  for (Query& element : *list) {
+    if (plus == nullptr) {
       out.push_back(*first);
       out.push_back(std::move(element));
+      continue;
     }
-  } else {
-    throw Error(ErrorCode::kEvaluation,
-                "the first part of zip is a list, but only a message or a plus can be zipped",
-                where);
+    Plus copy = *plus;
+    copy.children.push_back(std::move(element));
+    Query marked{std::move(copy), position};
+    algebra::simplify_node(marked);
+    out.push_back(std::move(marked));
   }
   Query kind = std::move(*second);
   return join(kind, std::move(out));
+}
+
+Query as_shown(Query result) {
+  std::vector<Query*> nodes{&result};
+  for (size_t i = 0; i < nodes.size(); ++i)
+    ir::for_each_child(*nodes[i], [&](Query& child) { nodes.push_back(&child); });
+  for (size_t i = nodes.size(); i-- > 0;) {
+    algebra::simplify_node(*nodes[i]);
+    unmark(*nodes[i]);
+  }
+  return result;
 }
 
 }  // namespace spnl::evaluator

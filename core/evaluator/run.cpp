@@ -2,42 +2,33 @@
 
 #include <boost/asio/post.hpp>
 
+#include "evaluator/check.h"
+#include "evaluator/fetch.h"
+#include "evaluator/parallel.h"
 #include "evaluator/prompt.h"
 #include "evaluator/results.h"
 #include "ir/traverse.h"
 #include "spnl/error.h"
-#include "util/files.h"
-#include "util/text.h"
+#include "spnl/optimizer.h"
 
 namespace spnl::evaluator {
 namespace {
 
-constexpr size_t kLargestFetch = 100'000'000;
-
-Query read_now(const Fetch& fetch, SourcePosition position, const std::string& where) {
-  if (fetch.location.starts_with("http://") || fetch.location.starts_with("https://"))
-    throw Error(ErrorCode::kUnsupported, "fetching http addresses is not supported in this build",
-                where);
-  const std::string name = text::quote(fetch.location, 200);
-  if (fetch.binary)
-    throw Error(ErrorCode::kEvaluation, "the binary document " + name + " has no text", where);
-  std::string content;
-  try {
-    content = read_whole_file(fetch.location, kLargestFetch);
-  } catch (const std::runtime_error& error) {
-    throw Error(ErrorCode::kEvaluation, "file " + name + " cannot be read: " + error.what(), where);
-  }
-  if (text::first_invalid_utf8(content) != std::string_view::npos)
-    throw Error(ErrorCode::kEvaluation, "file " + name + " cannot be read: it is not UTF-8 text",
-                where);
-  return {User{std::move(content)}, position};
+bool in_order(const Query& query) {
+  return std::holds_alternative<Seq>(query.node) || std::holds_alternative<Cross>(query.node);
 }
 
 }  // namespace
 
 Query evaluate(const Query& query, ModelProvider& provider, const EvaluateOptions& options,
                Observer& observer, std::stop_token stop) {
-  return Run(query, provider, options, observer).run(std::move(stop));
+  if (!options.fragments) return Run(query, provider, options, observer).run(std::move(stop));
+  const PassContext context{
+      [&](const std::string& model) {
+        return provider.capabilities(model.empty() ? options.default_model : model);
+      },
+      options.fragments};
+  return Run(retrieve(query, context), provider, options, observer).run(std::move(stop));
 }
 
 Run::Run(const Query& query, ModelProvider& provider, const EvaluateOptions& options,
@@ -45,8 +36,17 @@ Run::Run(const Query& query, ModelProvider& provider, const EvaluateOptions& opt
     : options_(options),
       provider_(provider),
       observer_(observer),
-      plan_(query),
-      answers_(check(plan_, options)) {}
+      table_(query),
+      sharing_(find_shared(table_, options)),
+      remote_limit_(num_parallel(options)),
+      answers_(check(table_, options)),
+      progress_(table_.nodes.size()) {
+  for (uint32_t i = static_cast<uint32_t>(progress_.size()); i-- > 1;) {
+    if (std::holds_alternative<Monad>(table_.nodes[i].query->node)) progress_[i].barrier = true;
+    if (progress_[i].barrier) progress_[table_.nodes[i].parent].barrier = true;
+  }
+  for (const auto& [unit, by] : sharing_.served_by) served_[by];
+}
 
 Query Run::run(std::stop_token stop) {
   open_.emplace(loop_->context.get_executor());
@@ -58,138 +58,220 @@ Query Run::run(std::stop_token stop) {
   boost::asio::post(loop_->context, [this] {
     event([&] {
       if (failure_) return;
+      for (const std::string& note : sharing_notes(table_, sharing_)) observer_.on_note(note);
       start_loading();
       to_start_.push_back(0);
+      to_turn_.push_back(0);
     });
   });
   loop_->context.run();
   if (pool_) pool_->join();
   if (failure_) std::rethrow_exception(failure_);
-  auto& result = plan_.tasks[0].result;
-  return result ? std::move(*result) : Query{Seq{}, plan_.tasks[0].query->position};
+  auto& result = progress_[0].result;
+  return result ? as_shown(std::move(*result)) : Query{Seq{}, table_.nodes[0].query->position};
 }
 
 void Run::fail(std::exception_ptr error) {
   if (failure_ || root_done_) return;  // after the end there is nothing to stop
   failure_ = std::move(error);
-  to_start_.clear(), to_complete_.clear();
+  to_start_.clear(), to_complete_.clear(), to_turn_.clear(), remote_waiting_.clear();
   stop_loading_.request_stop();
   for (const auto& [request, active] : active_) active.model->cancel(active.generation);
+}
+
+/// Without keep_going a failed node fails the run; with it, only what depends on the node.
+void Run::node_failed(uint32_t node, const std::string& path, std::exception_ptr error) {
+  if (!options_.keep_going) std::rethrow_exception(error);
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& e) {
+    observer_.on_failure(path, e);
+  } catch (const std::exception& e) {
+    observer_.on_failure(path, Error(ErrorCode::kEvaluation, e.what(), table_.where(node)));
+  }
 }
 
 /// Starts and completes nodes until everything waits for something outside. Lists instead of
 /// recursion: trees are deep.
 void Run::pump() {
-  while (!failure_ && !(to_start_.empty() && to_complete_.empty())) {
-    // Completions first: what they free is needed no longer, and what they start should start
-    // early.
-    std::vector<uint32_t>& from = to_complete_.empty() ? to_start_ : to_complete_;
-    const bool starting = to_complete_.empty();
-    const uint32_t task = from.back();
+  const auto take = [](std::vector<uint32_t>& from) {
+    const uint32_t node = from.back();
     from.pop_back();
-    if (starting)
-      start(task);
+    return node;
+  };
+  while (!failure_) {
+    // What is to be shown first; then completions: what they free is needed no longer, and what
+    // they start should start early.
+    if (!to_turn_.empty())
+      give_turn(take(to_turn_));
+    else if (!to_complete_.empty())
+      complete(take(to_complete_));
+    else if (!to_start_.empty())
+      start(take(to_start_));
     else
-      complete(task);
+      return;
   }
 }
 
 void Run::start(uint32_t index) {
-  const Task& task = plan_.tasks[index];
+  const NodeTable::Node& node = table_.nodes[index];
+  Progress& progress = progress_[index];
+  progress.started = true;
   std::visit(
-      [&](const auto& node) {
-        using T = std::remove_cvref_t<decltype(node)>;
+      [&](const auto& it) {
+        using T = std::remove_cvref_t<decltype(it)>;
         if constexpr (ir::is_message<T>) {
-          finish(index, message({node, task.query->position}));
+          finish(index, message({it, node.query->position}));
         } else if constexpr (ir::is_any_of<T, Print>) {
-          observer_.on_print(node.text);
+          if (progress.turn) observer_.on_print(it.text);
           finish(index, std::nullopt);
         } else if constexpr (ir::is_any_of<T, Ask>) {
-          finish(index, message({User{answers_.at(node.prompt)}, task.query->position}));
+          finish(index, message({User{answers_.at(it.prompt)}, node.query->position}));
         } else if constexpr (ir::is_any_of<T, Fetch>) {
           start_read(index);
-        } else if constexpr (ir::is_any_of<T, Map>) {
-          if (node.inputs.empty()) return finish(index, std::nullopt);
-          map_results_[index].resize(node.inputs.size());
-          const std::string prefix = index == 0 ? "" : plan_.path(index) + ".";
-          for (uint32_t i = 0; i < node.inputs.size(); ++i)
-            add_job(index, i, prefix + std::to_string(i), user_prompt(node.inputs[i]));
-        } else if (task.child_count == 0) {
+        } else if constexpr (ir::is_any_of<T, Generate, Repeat, Map>) {
+          start_units(index);
+        } else if (node.child_count == 0) {
           to_complete_.push_back(index);
-        } else if constexpr (ir::is_any_of<T, Seq, Cross>) {
-          to_start_.push_back(task.first_child);
         } else {
-          for (uint32_t i = task.child_count; i-- > 0;) to_start_.push_back(task.first_child + i);
+          start_children(index);
         }
       },
-      task.query->node);
+      node.query->node);
+}
+
+/// All at once; but in a seq or cross what follows a monad waits for its effect. Nothing else can
+/// tell whether the children before it are done, so early is as good as in order.
+void Run::start_children(uint32_t index) {
+  const NodeTable::Node& node = table_.nodes[index];
+  uint32_t& next = progress_[index].started_children;
+  const uint32_t first = next;
+  const bool ordered = in_order(*node.query);
+  while (next < node.child_count) {
+    const bool barrier = ordered && progress_[node.first_child + next].barrier;
+    ++next;
+    if (barrier) break;
+  }
+  for (uint32_t i = next; i-- > first;) to_start_.push_back(node.first_child + i);
+}
+
+/// What is served by another generate waits for that one, and nothing below it runs.
+void Run::start_units(uint32_t index) {
+  const ModelUse use = *model_use(*table_.nodes[index].query);
+  if (!use.map) {
+    if (!sharing_.served_by.contains({index, 0})) return start_children(index);
+  } else {
+    if (use.inputs == 0) return finish(index, std::nullopt);
+    map_results_[index].resize(use.inputs);
+  }
+  for (uint32_t i = 0; i < use.inputs; ++i) {
+    const auto by = sharing_.served_by.find({index, i});
+    if (by == sharing_.served_by.end()) {
+      add_job({index, i}, user_prompt(std::get<Map>(table_.nodes[index].query->node).inputs[i]));
+      continue;
+    }
+    Served& served = served_.at(by->second);
+    if (served.done)
+      deliver({index, i}, served.answers, served.failed);
+    else
+      served.waiting.push_back({index, i});
+  }
+}
+
+/// Prints appear in reading order of what is in order, however early their neighbours are done.
+void Run::give_turn(uint32_t index) {
+  const NodeTable::Node& node = table_.nodes[index];
+  Progress& progress = progress_[index];
+  if (!progress.turn) {
+    progress.turn = true;
+    const Print* print = std::get_if<Print>(&node.query->node);
+    if (print != nullptr && progress.started) observer_.on_print(print->text);
+  }
+  uint32_t& next = progress.turned_children;
+  const uint32_t first = next;
+  while (next < node.child_count &&
+         (!in_order(*node.query) || next == 0 || progress_[node.first_child + next - 1].done))
+    ++next;
+  for (uint32_t i = next; i-- > first;) to_turn_.push_back(node.first_child + i);
 }
 
 void Run::finish(uint32_t index, std::optional<Query> result) {
-  plan_.tasks[index].result = std::move(result);
+  progress_[index].result = std::move(result);
+  progress_[index].done = true;
   if (index == 0)
     root_done_ = true;
   else
-    child_done(plan_.tasks[index].parent);
+    child_done(table_.nodes[index].parent, index);
 }
 
-void Run::child_done(uint32_t index) {
-  Task& task = plan_.tasks[index];
-  ++task.done;
-  const auto& node = task.query->node;
-  if (task.done == task.child_count)
-    to_complete_.push_back(index);
-  else if (std::holds_alternative<Seq>(node) || std::holds_alternative<Cross>(node))
-    to_start_.push_back(task.first_child + task.done);
+void Run::child_done(uint32_t index, uint32_t child) {
+  const NodeTable::Node& node = table_.nodes[index];
+  Progress& progress = progress_[index];
+  ++progress.done_children;
+  // A monad's output is ignored, so nothing depends on its success.
+  if (progress_[child].partial && !std::holds_alternative<Monad>(node.query->node))
+    progress.partial = true;
+  if (in_order(*node.query)) {
+    if (progress.turn) to_turn_.push_back(index);
+    if (progress_[child].barrier) start_children(index);
+  }
+  if (progress.done_children == node.child_count) to_complete_.push_back(index);
 }
 
-std::optional<Query> Run::take_result(uint32_t task, uint32_t child) {
-  std::optional<Query> taken = std::move(plan_.tasks[plan_.tasks[task].first_child + child].result);
-  plan_.tasks[plan_.tasks[task].first_child + child].result.reset();
+std::optional<Query> Run::take_result(uint32_t node, uint32_t child) {
+  auto& from = progress_[table_.nodes[node].first_child + child].result;
+  std::optional<Query> taken = std::move(from);
+  from.reset();
   return taken;
 }
 
 void Run::complete(uint32_t index) {
-  const Task& task = plan_.tasks[index];
-  const Query& query = *task.query;
+  const NodeTable::Node& node = table_.nodes[index];
+  const Query& query = *node.query;
   if (ir::list_of(query) != nullptr) {
     QueryList results;
-    for (uint32_t i = 0; i < task.child_count; ++i)
+    for (uint32_t i = 0; i < node.child_count; ++i)
       if (auto result = take_result(index, i)) results.push_back(std::move(*result));
     return finish(index, join(query, std::move(results)));
   }
-  if (std::holds_alternative<Monad>(query.node)) {
-    take_result(index, 0);
-    return finish(index, std::nullopt);
-  }
+  auto first = take_result(index, 0);
+  if (std::holds_alternative<Monad>(query.node)) return finish(index, std::nullopt);
   if (std::holds_alternative<Zip>(query.node)) {
-    auto first = take_result(index, 0), second = take_result(index, 1);
-    return finish(index,
-                  zip(std::move(first), std::move(second), query.position, plan_.where(index)));
+    auto second = take_result(index, 1);
+    if (progress_[index].partial) return finish(index, std::nullopt);
+    std::optional<Query> zipped;
+    try {
+      zipped = zip(std::move(first), std::move(second), query.position, table_.where(index));
+    } catch (const Error&) {
+      node_failed(index, table_.path(index), std::current_exception());
+      progress_[index].partial = true;
+    }
+    return finish(index, std::move(zipped));
   }
-  const auto input = take_result(index, 0);
-  Prompt prompt = input ? build_prompt(*input) : Prompt{};
-  if (prompt.children.empty())
-    throw Error(ErrorCode::kEvaluation, "the input of this generate is empty", plan_.where(index));
-  add_job(index, 0, plan_.path(index), std::move(prompt));
+  if (progress_[index].partial) return unit_done({index, 0}, {}, true);
+  add_job({index, 0}, first ? build_prompt(*first) : Prompt{});
 }
 
 void Run::start_read(uint32_t index) {
   ++outside_;
-  boost::asio::post(pool(), [this, loop = loop_, index, where = plan_.where(index)] {
+  boost::asio::post(pool(), [this, loop = loop_, index, where = table_.where(index)] {
     std::optional<Query> result;
     std::exception_ptr error;
     try {
-      const Query& query = *plan_.tasks[index].query;
-      result = read_now(std::get<Fetch>(query.node), query.position, where);
+      const Query& query = *table_.nodes[index].query;
+      result = fetch(std::get<Fetch>(query.node), query.position, where);
     } catch (...) {
       error = std::current_exception();
     }
     boost::asio::post(loop->context, [this, index, error, result = std::move(result)]() mutable {
       event([&] {
         --outside_;
-        if (error) std::rethrow_exception(error);
-        if (!failure_) finish(index, message(std::move(*result)));
+        if (failure_) return;
+        if (error) {
+          node_failed(index, table_.path(index), error);
+          progress_[index].partial = true;
+        }
+        finish(index, result ? message(std::move(*result)) : std::nullopt);
       });
     });
   });

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 
-#include "evaluator/prompt.h"
 #include "evaluator/request.h"
 #include "evaluator/results.h"
 #include "evaluator/run.h"
@@ -33,28 +32,37 @@ boost::asio::thread_pool& Run::pool() {
   return *pool_;
 }
 
-const std::string& Run::model_name(uint32_t task) const {
-  const std::string& given = *model_use(*plan_.tasks[task].query)->model;
+const std::string& Run::model_name(uint32_t node) const {
+  const std::string& given = *model_use(*table_.nodes[node].query)->model;
   return given.empty() ? options_.default_model : given;
+}
+
+Sampling Run::sampling(uint32_t node) const {
+  return effective_sampling(*model_use(*table_.nodes[node].query)->sampling, options_);
 }
 
 /// All models at once and first of all: each generate of a tree runs sooner or later, and one that
 /// cannot be loaded is better known before work was done.
 void Run::start_loading() {
-  for (uint32_t i = 0; i < plan_.tasks.size(); ++i) {
-    const Query& query = *plan_.tasks[i].query;
-    if (!model_use(query)) continue;
-    if (const auto* map = std::get_if<Map>(&query.node); map != nullptr && map->inputs.empty())
-      continue;
+  for (uint32_t i = 0; i < table_.nodes.size(); ++i) {
+    const auto use = model_use(*table_.nodes[i].query);
+    if (!use || use->inputs == 0) continue;
     const std::string& name = model_name(i);
-    if (models_.try_emplace(name).second) load(name);
+    if (models_.try_emplace(name).second) load(name, i);
   }
 }
 
-void Run::load(const std::string& name) {
-  const auto capabilities = provider_.capabilities(name);
-  models_[name].bulk_repeat =
-      std::find(capabilities.begin(), capabilities.end(), "bulk_repeat") != capabilities.end();
+void Run::load(const std::string& name, uint32_t first_user) {
+  ModelState& state = models_[name];
+  try {
+    for (const std::string& ability : provider_.capabilities(name)) {
+      if (ability == "bulk_repeat") state.bulk_repeat = true;
+      if (ability == "remote") state.remote = true;
+    }
+  } catch (const Error&) {
+    state.failed = true;
+    return node_failed(first_user, table_.path(first_user), std::current_exception());
+  }
   ++outside_;
   boost::asio::post(pool(), [this, loop = loop_, name, stop = stop_loading_.get_token()] {
     std::shared_ptr<Model> model;
@@ -72,29 +80,41 @@ void Run::load(const std::string& name) {
 
 void Run::loaded(const std::string& name, std::shared_ptr<Model> model, std::exception_ptr error) {
   --outside_;
-  if (error) std::rethrow_exception(error);
+  if (failure_) return;
   ModelState& state = models_[name];
-  state.model = std::move(model);
-  for (uint32_t job : state.waiting)
-    if (!failure_) submit(job);
+  const std::vector<uint32_t> waiting = std::move(state.waiting);
   state.waiting.clear();
+  if (error) {
+    // Reported once, for the first node that uses the model; all of them end.
+    state.failed = true;
+    uint32_t user = 0;
+    while (!model_use(*table_.nodes[user].query) || model_name(user) != name) ++user;
+    node_failed(user, table_.path(user, 0), error);
+  }
+  state.model = std::move(model);
+  for (const uint32_t job : waiting) {
+    if (failure_) return;
+    submit(job);
+  }
 }
 
-void Run::add_job(uint32_t task, uint32_t slot, std::string node, Prompt prompt) {
-  const Query& query = *plan_.tasks[task].query;
-  const bool map = std::holds_alternative<Map>(query.node);
+void Run::add_job(GenerateUnit unit, Prompt prompt) {
+  const NodeTable::Node& node = table_.nodes[unit.node];
+  const ModelUse use = *model_use(*node.query);
   Job job;
-  job.task = task;
-  job.slot = slot;
-  job.node = std::move(node);
+  job.unit = unit;
+  job.node = table_.path(unit.node, unit.input);
   job.prompt = std::move(prompt);
-  job.samples = model_use(query)->samples;
-  const uint64_t hash = plan_.tasks[task].hash;
-  job.seed = seeds::mix(options_.seed, map ? seeds::mix(hash, slot) : hash);
+  job.samples = sharing_.alike.contains(unit.node) ? 1 : use.samples;
+  job.seed = node_seed(options_.seed, node.hash, use.map, unit.input);
   jobs_.push_back(std::move(job));
   const uint32_t index = static_cast<uint32_t>(jobs_.size() - 1);
-  ModelState& state = models_[model_name(task)];
-  if (state.model)
+  if (jobs_.back().prompt.children.empty())
+    return job_failed(index, std::make_exception_ptr(Error(ErrorCode::kEvaluation,
+                                                           "the input of this generate is empty",
+                                                           table_.where(unit.node, unit.input))));
+  ModelState& state = models_[model_name(unit.node)];
+  if (state.model || state.failed)
     submit(index);
   else
     state.waiting.push_back(index);
@@ -102,107 +122,189 @@ void Run::add_job(uint32_t task, uint32_t slot, std::string node, Prompt prompt)
 
 void Run::submit(uint32_t index) {
   Job& job = jobs_[index];
-  const std::string& name = model_name(job.task);
-  const ModelState& state = models_[name];
-  observer_.on_generate_start(job.node, name, job.samples);
+  const ModelState& state = models_[model_name(job.unit.node)];
+  if (state.failed) return job_failed(index, nullptr);
   job.completions.resize(job.samples);
-  GenerateRequest request = base_request(
-      effective_sampling(*model_use(*plan_.tasks[job.task].query)->sampling, options_), job.seed);
+  GenerateRequest request = base_request(sampling(job.unit.node), job.seed);
   request.prompt = std::move(job.prompt);
-  try {
-    if (state.bulk_repeat || job.samples == 1)
-      return send(index, 0, job.samples, std::move(request), state.model);
-    for (uint32_t i = 0; i < job.samples; ++i) {
-      GenerateRequest one = request;
-      one.seed = seeds::of_sample(*request.seed, i);
-      send(index, i, 1, std::move(one), state.model);
-    }
-  } catch (...) {
-    std::rethrow_exception(placed(std::current_exception(), plan_.where(job.task)));
+  const bool bulk = state.bulk_repeat || job.samples == 1;
+  const uint32_t requests = bulk ? 1 : job.samples;
+  request.samples = bulk ? job.samples : 1;
+  job.outstanding = requests;
+  for (uint32_t i = 0; i < requests; ++i) {
+    GenerateRequest one = request;
+    one.seed = seeds::of_sample(*request.seed, i);
+    send({index, i, std::move(one), state.model, state.remote});
   }
 }
 
-void Run::send(uint32_t job, uint32_t first_sample, uint32_t samples, GenerateRequest request,
-               const std::shared_ptr<Model>& model) {
+/// Remote engines are asked for a few generations at once, in the order in which they were ready.
+void Run::send(Request request) {
+  if (request.remote && remote_active_ >= remote_limit_)
+    return remote_waiting_.push_back(std::move(request));
   const uint64_t number = next_request_++;
-  request.samples = samples;
+  const uint32_t index = request.job, first_sample = request.first_sample;
+  if (!jobs_[index].announced) {
+    jobs_[index].announced = true;
+    observer_.on_generate_start(jobs_[index].node, model_name(jobs_[index].unit.node),
+                                jobs_[index].samples);
+  }
   GenerateHandlers handlers;
-  handlers.on_tokens = [this, loop = loop_, job, first_sample](uint32_t sample,
-                                                               std::string_view text,
-                                                               const std::vector<int32_t>& ids) {
-    boost::asio::post(loop->context, [this, job, sample = first_sample + sample,
+  handlers.on_tokens = [this, loop = loop_, index, first_sample](uint32_t sample,
+                                                                 std::string_view text,
+                                                                 const std::vector<int32_t>& ids) {
+    boost::asio::post(loop->context, [this, index, sample = first_sample + sample,
                                       text = std::string(text), count = ids.size()] {
       event([&] {
-        if (!failure_) observer_.on_text(jobs_[job].node, sample, text, count);
+        if (!failure_) observer_.on_text(jobs_[index].node, sample, text, count);
       });
     });
   };
-  handlers.on_finish = [this, loop = loop_, number, job,
+  handlers.on_finish = [this, loop = loop_, number, index,
                         first_sample](std::vector<Completion> completions) {
     boost::asio::post(loop->context,
-                      [this, number, job, first_sample, all = std::move(completions)]() mutable {
-                        event([&] { finished(number, job, first_sample, std::move(all)); });
+                      [this, number, index, first_sample, all = std::move(completions)]() mutable {
+                        event([&] { finished(number, index, first_sample, std::move(all)); });
                       });
   };
-  const uint64_t generation = model->generate(std::move(request), std::move(handlers));
-  active_[number] = {model, generation};
-  ++jobs_[job].outstanding;
-  ++outside_;
+  const uint32_t samples = request.request.samples;
+  try {
+    const uint64_t generation =
+        request.model->generate(std::move(request.request), std::move(handlers));
+    active_[number] = {std::move(request.model), generation, request.remote};
+    remote_active_ += request.remote ? 1 : 0;
+    ++outside_;
+  } catch (...) {
+    refused(index, first_sample, samples,
+            placed(std::current_exception(),
+                   table_.where(jobs_[index].unit.node, jobs_[index].unit.input)));
+  }
+}
+
+/// A model that throws instead of generating has failed those samples.
+void Run::refused(uint32_t index, uint32_t first_sample, uint32_t samples,
+                  std::exception_ptr error) {
+  if (!options_.keep_going) std::rethrow_exception(error);
+  Job& job = jobs_[index];
+  if (!job.refusal) job.refusal = error;
+  for (uint32_t i = 0; i < samples; ++i)
+    job.completions[first_sample + i].finish = FinishReason::kError;
+  if (--job.outstanding == 0) job_done(index);
+}
+
+void Run::send_waiting() {
+  while (!failure_ && !remote_waiting_.empty() && remote_active_ < remote_limit_) {
+    Request next = std::move(remote_waiting_.front());
+    remote_waiting_.pop_front();
+    send(std::move(next));
+  }
 }
 
 void Run::finished(uint64_t request, uint32_t index, uint32_t first_sample,
                    std::vector<Completion> completions) {
   --outside_;
-  active_.erase(request);
+  const auto active = active_.find(request);
+  remote_active_ -= active->second.remote ? 1 : 0;
+  active_.erase(active);
   Job& job = jobs_[index];
   --job.outstanding;
-  for (size_t i = 0; i < completions.size() && first_sample + i < job.samples; ++i) {
+  const size_t count = std::min<size_t>(completions.size(), job.samples - first_sample);
+  for (size_t i = 0; i < count; ++i) {
     completions[i].sample = first_sample + static_cast<uint32_t>(i);
     job.completions[first_sample + i] = std::move(completions[i]);
   }
-  if (!failure_)
-    for (size_t i = 0; i < completions.size() && first_sample + i < job.samples; ++i)
-      check_completion(job, job.completions[first_sample + i]);
+  if (failure_) {
+    if (job.outstanding == 0)
+      observer_.on_generate_finish(job.node, model_name(job.unit.node), job.completions);
+    return;
+  }
+  for (size_t i = 0; i < count && !options_.keep_going; ++i)  // no need to wait for other samples
+    if (const auto found = problem(job, job.completions[first_sample + i]))
+      std::rethrow_exception(found);
   if (job.outstanding == 0) job_done(index);
+  send_waiting();
 }
 
-void Run::check_completion(const Job& job, const Completion& completion) {
-  const std::string where = plan_.where(job.task);
-  if (completion.finish == FinishReason::kError)
-    throw Error(ErrorCode::kEvaluation,
-                completion.error.empty() ? "the model failed" : completion.error, where);
+std::exception_ptr Run::problem(const Job& job, const Completion& completion) const {
+  const auto error = [&](const std::string& what) {
+    return std::make_exception_ptr(
+        Error(ErrorCode::kEvaluation, what, table_.where(job.unit.node, job.unit.input)));
+  };
   if (completion.finish == FinishReason::kCancelled)
-    throw Error(ErrorCode::kEvaluation, "the model cancelled the generation", where);
+    return error("the model cancelled the generation");
+  if (completion.finish != FinishReason::kError) return nullptr;
+  if (job.refusal) return job.refusal;
+  return error(completion.error.empty() ? "the model failed" : completion.error);
+}
+
+void Run::note_full_context(const Job& job, const Completion& completion) {
   if (completion.finish != FinishReason::kLength) return;
-  const auto limit =
-      base_request(effective_sampling(*model_use(*plan_.tasks[job.task].query)->sampling, options_),
-                   0)
-          .max_tokens;
-  if (limit && completion.usage.output_tokens >= *limit) return;
-  const uint64_t context = models_[model_name(job.task)].model->info().context;
+  const uint64_t limit = sampling(job.unit.node).max_tokens.value_or(0);
+  if (limit > 0 && completion.usage.output_tokens >= limit) return;
+  const uint64_t context = models_[model_name(job.unit.node)].model->info().context;
   observer_.on_note("node " + job.node + " ended early: the model's context of " +
                     std::to_string(context) + " tokens is full");
 }
 
+/// All samples are there, good or bad.
 void Run::job_done(uint32_t index) {
-  Job& job = jobs_[index];
-  const Query& query = *plan_.tasks[job.task].query;
-  observer_.on_generate_finish(job.node, model_name(job.task), job.completions);
-  if (failure_) return;
+  Job job = std::move(jobs_[index]);
+  const GenerateUnit unit = job.unit;
+  observer_.on_generate_finish(job.node, model_name(unit.node), job.completions);
   QueryList answers;
-  for (Completion& completion : job.completions)
-    if (auto answer =
-            message({Assistant{std::move(completion.text), completion.sequence}, query.position}))
-      answers.push_back(std::move(*answer));
-  job.completions.clear();
-  if (!std::holds_alternative<Map>(query.node))
-    return finish(job.task, join({Par{}, query.position}, std::move(answers)));
-  QueryList& all = map_results_[job.task];
-  all[job.slot] = answers.empty() ? Query{Assistant{}, query.position} : std::move(answers[0]);
-  if (++plan_.tasks[job.task].done < all.size()) return;
-  std::erase_if(static_cast<std::vector<Query>&>(all),
-                [](const Query& one) { return std::get<Assistant>(one.node).text.empty(); });
-  finish(job.task, join({Par{}, query.position}, std::move(all)));
+  std::exception_ptr first_problem;
+  for (Completion& completion : job.completions) {
+    note_full_context(job, completion);
+    if (const auto found = problem(job, completion)) {
+      if (!first_problem) first_problem = found;
+      continue;
+    }
+    answers.push_back({Assistant{std::move(completion.text), completion.sequence}, {}});
+  }
+  if (first_problem) node_failed(unit.node, job.node, first_problem);
+  if (sharing_.alike.contains(unit.node) && answers.size() == 1) {
+    const Query one = answers[0];
+    answers.resize(model_use(*table_.nodes[unit.node].query)->samples, one);
+  }
+  unit_done(unit, std::move(answers), first_problem != nullptr);
+}
+
+/// A job that does not come to answers. No error: it was reported already.
+void Run::job_failed(uint32_t index, std::exception_ptr error) {
+  const GenerateUnit unit = jobs_[index].unit;
+  if (error) node_failed(unit.node, jobs_[index].node, error);
+  unit_done(unit, {}, true);
+}
+
+void Run::unit_done(GenerateUnit unit, QueryList answers, bool failed) {
+  const auto served = served_.find(unit);
+  if (served != served_.end()) {
+    served->second.done = true;
+    served->second.failed = failed;
+    served->second.answers = answers;
+    for (const GenerateUnit& other : std::exchange(served->second.waiting, {}))
+      deliver(other, served->second.answers, failed);
+  }
+  deliver(unit, std::move(answers), failed);
+}
+
+void Run::deliver(GenerateUnit unit, QueryList answers, bool failed) {
+  const Query& query = *table_.nodes[unit.node].query;
+  Progress& progress = progress_[unit.node];
+  if (failed) progress.partial = true;
+  for (Query& answer : answers) answer.position = query.position;
+  if (!std::holds_alternative<Map>(query.node)) {
+    std::erase_if(static_cast<std::vector<Query>&>(answers),
+                  [](const Query& one) { return std::get<Assistant>(one.node).text.empty(); });
+    return finish(unit.node, join({Par{}, query.position}, std::move(answers)));
+  }
+  QueryList& all = map_results_[unit.node];
+  all[unit.input] = answers.empty() ? Query{Seq{}, query.position} : std::move(answers[0]);
+  if (++progress.done_children < all.size()) return;
+  QueryList kept;
+  for (Query& one : all)
+    if (auto answer = message(std::move(one))) kept.push_back(std::move(*answer));
+  finish(unit.node, join({Par{}, query.position}, std::move(kept)));
 }
 
 }  // namespace spnl::evaluator

@@ -1,5 +1,7 @@
 #include "optimizer/node_table.h"
 
+#include <algorithm>
+
 #include "ir/traverse.h"
 #include "optimizer/seeds.h"
 
@@ -22,10 +24,14 @@ NodeTable::NodeTable(const Query& query) {
 
 std::string NodeTable::path(uint32_t node) const {
   if (node == 0) return "root";
-  std::vector<uint32_t> slots;
-  for (; node != 0; node = nodes[node].parent) slots.push_back(nodes[node].slot);
-  std::string text;
-  for (size_t i = slots.size(); i-- > 0;) text += std::to_string(slots[i]) + (i > 0 ? "." : "");
+  std::string text;  // from its end
+  for (; node != 0; node = nodes[node].parent) {
+    if (!text.empty()) text += '.';
+    uint32_t slot = nodes[node].slot;
+    do text += static_cast<char>('0' + slot % 10);
+    while ((slot /= 10) > 0);
+  }
+  std::reverse(text.begin(), text.end());
   return text;
 }
 

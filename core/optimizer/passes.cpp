@@ -1,4 +1,5 @@
 #include <array>
+#include <utility>
 
 #include "spnl/error.h"
 #include "spnl/optimizer.h"
@@ -16,8 +17,14 @@ CapabilitiesOf capabilities_of(const Backends& backends) {
 }
 
 std::span<const Pass> passes() {
-  static constexpr std::array<Pass, 1> kPasses{{
-      {"simplify", "the algebra of queries, and bulk forms by what each backend can do", simplify},
+  constexpr auto simplify_pass = [](Query query, const PassContext& context) {
+    return simplify(std::move(query), context.capabilities);
+  };
+  static constexpr std::array<Pass, 3> kPasses{{
+      {"simplify", "the algebra of queries, and bulk forms by what each backend can do",
+       simplify_pass},
+      {"retrieve", "fragments of documents in the place of augments", retrieve},
+      {"simplify retrieved", "the algebra again, over what was retrieved", simplify_pass},
   }};
   return kPasses;
 }

@@ -43,14 +43,16 @@ std::vector<uint32_t> layers(const NodeTable& table) {
 /// Builds the plan's lists in reading order.
 class Planner {
  public:
-  Planner(const Query& query, const EvaluateOptions& options)
-      : table_(query),
+  Planner(Query query, const EvaluateOptions& options)
+      : query_(std::move(query)),
+        table_(query_),
         options_(options),
-        shared_(find_shared(table_, options)),
+        sharing_(find_shared(table_, options)),
         readers_(readers(table_)),
         layers_(layers(table_)) {}
 
   void describe(QueryPlan& plan) {
+    plan.notes = sharing_notes(table_, sharing_);
     std::vector<uint32_t> open{0};
     while (!open.empty()) {
       const uint32_t at = open.back();
@@ -61,7 +63,7 @@ class Planner {
                              ": running it needs a retrieval backend, and none is installed");
       if (const auto use = model_use(*node.query))
         for (uint32_t i = 0; i < use->inputs; ++i) add(plan, {at, i}, *use);
-      if (shared_.contains({at, 0}) && node.child_count > 0) continue;
+      if (sharing_.served_by.contains({at, 0}) && node.child_count > 0) continue;
       for (uint32_t i = node.child_count; i-- > 0;) open.push_back(node.first_child + i);
     }
     add_needs(plan);
@@ -80,14 +82,9 @@ class Planner {
     one.samples = use.samples;
     one.stage = layers_[unit.node] - 1;
     one.prompt = preview_prompt(table_, unit);
-    if (const auto leader = shared_.find(unit); leader != shared_.end()) {
-      one.same_as = table_.path(leader->second.node, leader->second.input);
-      one.stage = layers_[leader->second.node] - 1;
-      plan.notes.push_back(shared_note(one.node, one.same_as));
-    } else if (one.samples > 1 && one.sampling.temperature == 0.0) {
-      plan.notes.push_back(alike_note(one.node, one.samples));
-      one.samples = 1;
-    }
+    if (const auto by = sharing_.served_by.find(unit); by != sharing_.served_by.end())
+      one.same_as = table_.path(by->second.node, by->second.input);
+    if (sharing_.alike.contains(unit.node)) one.samples = 1;
     plan.generates.push_back(std::move(one));
     units_.push_back(unit);
   }
@@ -102,9 +99,10 @@ class Planner {
     }
   }
 
-  NodeTable table_;
+  const Query query_;
+  const NodeTable table_;
   const EvaluateOptions& options_;
-  std::map<GenerateUnit, GenerateUnit> shared_;
+  Sharing sharing_;
   std::vector<uint32_t> readers_, layers_;
   std::vector<GenerateUnit> units_;
 };
@@ -150,20 +148,11 @@ QueryPlan plan(const Query& query, const CapabilitiesOf& capabilities,
     return capabilities(model.empty() ? options.default_model : model);
   };
   QueryPlan plan{query, {}, {}, {}};
-  for (const Pass& pass : passes()) plan.query = pass.rewrite(std::move(plan.query), known);
-  Planner(query, options).describe(plan);
+  const PassContext context{known, options.fragments};
+  for (const Pass& pass : passes()) plan.query = pass.rewrite(std::move(plan.query), context);
+  Planner(retrieve(query, context), options).describe(plan);
   form_batches(plan, known);
   return plan;
-}
-
-std::string shared_note(const std::string& node, const std::string& same_as) {
-  return "node " + node + " is the same generate as node " + same_as +
-         " and must give the same: it is generated once";
-}
-
-std::string alike_note(const std::string& node, uint32_t samples) {
-  return "the " + std::to_string(samples) + " samples of node " + node +
-         " are alike at temperature 0: one is generated";
 }
 
 std::vector<std::string> plan_lines(const QueryPlan& plan) {

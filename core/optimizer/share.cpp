@@ -68,6 +68,10 @@ Summary summarise(const NodeTable& table, const EvaluateOptions& options) {
   return summary;
 }
 
+double effective_temperature(const ModelUse& use, const EvaluateOptions& options) {
+  return evaluator::effective_sampling(*use.sampling, options).temperature.value_or(0);
+}
+
 /// An input of a map is a generate of a user message.
 Query as_generate(const Map& map, uint32_t input) {
   return {Generate{map.model, map.sampling, QueryBox({User{map.inputs[input]}, {}})}, {}};
@@ -115,19 +119,42 @@ class Finder {
 
 }  // namespace
 
-std::map<GenerateUnit, GenerateUnit> find_shared(const NodeTable& table,
-                                                 const EvaluateOptions& options) {
+Sharing find_shared(const NodeTable& table, const EvaluateOptions& options) {
   const Summary summary = summarise(table, options);
   Finder finder(table, summary);
+  std::set<uint32_t> alike;
   std::vector<uint32_t> open{0};
   while (!open.empty()) {
     const uint32_t at = open.back();
     open.pop_back();
     if (finder.visit(at)) continue;
     const NodeTable::Node& node = table.nodes[at];
+    if (const auto use = model_use(*node.query);
+        use && use->samples > 1 && effective_temperature(*use, options) == 0)
+      alike.insert(at);
     for (uint32_t i = node.child_count; i-- > 0;) open.push_back(node.first_child + i);
   }
-  return finder.shared;
+  return {std::move(finder.shared), std::move(alike)};
+}
+
+std::vector<std::string> sharing_notes(const NodeTable& table, const Sharing& sharing) {
+  constexpr size_t kShown = 8;
+  std::map<GenerateUnit, std::vector<GenerateUnit>> served;
+  for (const auto& [unit, by] : sharing.served_by) served[by].push_back(unit);
+  std::vector<std::string> notes;
+  for (const auto& [by, units] : served) {
+    std::string text = units.size() == 1 ? "node " : "nodes ";
+    for (size_t i = 0; i < units.size() && i < kShown; ++i)
+      text += (i > 0 ? ", " : "") + table.path(units[i].node, units[i].input);
+    if (units.size() > kShown) text += " and " + std::to_string(units.size() - kShown) + " more";
+    notes.push_back(text + (units.size() == 1 ? " asks" : " ask") + " the same as node " +
+                    table.path(by.node, by.input) + ": generated once");
+  }
+  for (const uint32_t node : sharing.alike)
+    notes.push_back("the " + std::to_string(model_use(*table.nodes[node].query)->samples) +
+                    " samples of node " + table.path(node) +
+                    " are alike at temperature 0: generated once");
+  return notes;
 }
 
 }  // namespace spnl

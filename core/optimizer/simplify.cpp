@@ -55,10 +55,22 @@ void form_map(Query& query, Abilities& abilities) {
   query.node = std::move(map);
 }
 
+constexpr size_t kLargestUnrolled = 100'000;  ///< nodes; repeats in repeats multiply
+
+bool too_large(const Query& query, size_t copies) {
+  size_t nodes = 0;
+  std::vector<const Query*> open{&query};
+  for (; nodes < open.size() && nodes * copies <= kLargestUnrolled; ++nodes)
+    ir::for_each_child(*open[nodes], [&](const Query& child) { open.push_back(&child); });
+  return nodes * copies > kLargestUnrolled;
+}
+
 /// Rule 8, for a repeat: its samples differ by their seeds alone.
 void unroll_repeat(Query& query, Abilities& abilities) {
   const Repeat* repeat = std::get_if<Repeat>(&query.node);
-  if (repeat == nullptr || !abilities.lacks(repeat->generate.model, "bulk_repeat")) return;
+  if (repeat == nullptr || !abilities.lacks(repeat->generate.model, "bulk_repeat") ||
+      too_large(query, repeat->n))
+    return;
   Plus plus;
   for (uint32_t i = 0; i < repeat->n; ++i) {
     Generate one = repeat->generate;

@@ -28,6 +28,9 @@ class Observer {
   virtual void on_failure(const std::string& node, const Error& error) { (void)node, (void)error; }
 };
 
+/// The fragments of an augment's document that matter to its body, as messages, best first. May throw Error.
+using FragmentsOf = std::function<QueryList(const Augment& augment)>;
+
 struct EvaluateOptions {
   std::string default_model;                   ///< for generates that name none
   std::optional<uint64_t> default_max_tokens;  ///< for generates that give none
@@ -38,6 +41,7 @@ struct EvaluateOptions {
   bool keep_going = false;  ///< a failure stops only what depends on it; see Observer::on_failure
   /// Generations of remote models in flight at once; not given: SPNL_NUM_PARALLEL, else 2. Local models batch.
   std::optional<uint32_t> num_parallel;
+  FragmentsOf fragments;  ///< retrieval; without it a query that retrieves is refused
   /// Answers an `ask`; called on the caller's thread once for each wording, before anything runs. Without it, or
   /// without an answer, a query that asks is refused.
   std::function<std::optional<std::string>(const std::string& prompt)> ask;

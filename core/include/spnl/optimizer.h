@@ -20,20 +20,32 @@ using CapabilitiesOf = std::function<std::vector<std::string>(const std::string&
 /// query can be explained without its backends. Borrows `backends`.
 CapabilitiesOf capabilities_of(const Backends& backends);
 
+/// What passes know of the world.
+struct PassContext {
+  CapabilitiesOf capabilities;
+  FragmentsOf fragments;  ///< empty: no retrieval backend is installed
+};
+
 /// A rewriting of queries: pure and idempotent; keeps positions; takes constant stack. It never
 /// changes the messages that a generate's model reads (retrieval aside).
 struct Pass {
   std::string_view name;
   std::string_view purpose;  ///< for people
-  Query (*rewrite)(Query query, const CapabilitiesOf& capabilities);
+  Query (*rewrite)(Query query, const PassContext& context);
 };
 
 /// All of them, in the order in which plan() applies them.
 std::span<const Pass> passes();
 
 /// The algebra of queries (language specification, section 4), and bulk forms by what each model's
-/// backend can do.
+/// backend can do. A repeat that would grow to more than 100,000 nodes stays as it is.
 Query simplify(Query query, const CapabilitiesOf& capabilities);
+
+/// Puts the fragments of its document in the place of each augment (section 5). When the backend of
+/// the generate around it reuses spans, prefills that warm its cache stand before them in a monad:
+/// each a generate of one token from the enclosing prompt's system messages and one fragment.
+/// Without `fragments` the query stays as it is.
+Query retrieve(Query query, const PassContext& context);
 
 /// A generate, a repeat or an input of a map, and what happens to it.
 struct PlannedGenerate {
