@@ -70,6 +70,20 @@ std::optional<std::string> number_of(std::string_view plain) {
   return i == digits.size() ? std::optional(digits) : std::nullopt;
 }
 
+/// Behind the quote that ends the string which begins at `at`; npos when there is none.
+size_t end_of_quoted(std::string_view text, size_t at) {
+  const char quote = text[at];
+  for (size_t i = at + 1; i < text.size(); ++i) {
+    if (quote == '"' && text[i] == '\\')
+      ++i;
+    else if (text[i] == quote && (quote == '"' || text.substr(i + 1, 1) != "'"))
+      return i + 1;
+    else if (text[i] == quote)
+      ++i;
+  }
+  return std::string_view::npos;
+}
+
 /// Collects the values of one document, with aliases written out.
 class Collector final : public YAML::EventHandler {
  public:
@@ -107,8 +121,10 @@ class Collector final : public YAML::EventHandler {
     std::replace(value.begin(), value.end(), question_mark_, '?');
     check_tag(mark, tag);
     remember(anchor);
-    if (tag == "!") {  // between quotes, or a block
-      data_.scalar(DataKind::kString, value, byte(mark), has_holes(byte(mark), value));
+    if (tag == "!") {                              // between quotes, or a block
+      const auto written = quoted_at(byte(mark));  // where "{{" may be an escape
+      const bool holes = (written ? *written : std::string_view(value)).find("{{") != value.npos;
+      data_.scalar(DataKind::kString, value, byte(mark), holes);
       return;
     }
     if (is_one_of(value, {"", "~", "null", "Null", "NULL"}))
@@ -155,15 +171,20 @@ class Collector final : public YAML::EventHandler {
     source_.fail(data_.position(byte(mark)), "tag " + text::quote(shown), "a value without a tag");
   }
 
-  /// Whether "{{" is written as such: between double quotes it may be an escape.
-  bool has_holes(size_t at, const std::string& value) const {
-    if (value.find("{{") == value.npos) return false;
+  /// The text of a scalar as written, quotes and all, when it stands between quotes. The parser
+  /// takes the end of the text for the end of a string, if a line break stands before it; here it
+  /// is an error.
+  std::optional<std::string_view> quoted_at(size_t at) const {
     const std::string_view text = source_.text;
-    size_t open = text.find_first_of("\"'|>", at);  // the place may be that of an anchor
-    if (open == text.npos || text[open] != '"') return true;
-    size_t end = open + 1;
-    while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
-    return text.substr(open, end - open).find("{{") != text.npos;
+    if (at < text.size() && text[at] == '&') {  // the place is that of an anchor
+      at = std::min(text.find_first_of(" \t\r\n", at), text.size());
+      at = std::min(text.find_first_not_of(" \t\r\n", at), text.size());
+    }
+    if (at >= text.size() || (text[at] != '"' && text[at] != '\'')) return std::nullopt;
+    const size_t end = end_of_quoted(text, at);
+    if (end == text.npos)
+      source_.fail(data_.position(at), "a string without end", text::quote(text.substr(at, 1)));
+    return text.substr(at, end - at);
   }
 
   const Source& source_;
@@ -201,11 +222,9 @@ size_t open_quote(std::string_view text, size_t from) {
     if (quote != '"' && quote != '\'') continue;
     if (i > 0 && std::string_view(" \t\r\n[{,:").find(text[i - 1]) == std::string_view::npos)
       continue;
-    size_t end = i + 1;
-    while (end < text.size() && text[end] != quote)
-      end += quote == '"' && text[end] == '\\' ? 2 : 1;
-    if (end >= text.size()) return i;
-    i = end;
+    const size_t end = end_of_quoted(text, i);
+    if (end == text.npos) return i;
+    i = end - 1;
   }
   return std::string_view::npos;
 }

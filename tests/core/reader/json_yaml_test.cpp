@@ -453,6 +453,26 @@ void survive_mutations(Spelling spelling, const std::vector<std::string>& seeds,
   BOOST_TEST(read_count < 9'900);
 }
 
+BOOST_AUTO_TEST_CASE(reads_or_refuses_the_corpus_of_the_fuzzers) {
+  const std::pair<const char*, Spelling> kFolders[] = {
+      {"lisp", Spelling::kLisp}, {"json", Spelling::kJson}, {"yaml", Spelling::kYaml}};
+  for (const auto& [name, spelling] : kFolders) {
+    size_t files = 0;
+    const std::string folder = std::string(SPNL_TEST_FIXTURES_DIR) + "/../fuzz/corpus/" + name;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      std::ifstream file(entry.path(), std::ios::binary);
+      const std::string text{std::istreambuf_iterator<char>(file), {}};
+      BOOST_TEST_CONTEXT(entry.path().string()) {
+        const bool broken = entry.path().filename() == "broken";
+        BOOST_TEST((!broken || !refusal(text, spelling).empty()));
+        BOOST_TEST((broken || entry.path().filename() != "judge" || refusal(text, spelling) == ""));
+      }
+      ++files;
+    }
+    BOOST_TEST(files >= 6u);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(json_survives_mutations) {
   survive_mutations(
       Spelling::kJson,
