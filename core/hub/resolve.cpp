@@ -20,14 +20,15 @@ namespace fs = std::filesystem;
 std::string shown(const fs::path& path) { return printable(path.string(), 1000); }
 
 /// Does a folder hold GGUF models, of which one is to be chosen, rather than one model in other
-/// files?
-bool is_gguf_repository(const std::vector<ModelFile>& files, const std::string& repository) {
+/// files? A selector names a GGUF; without one, safetensors beside a GGUF are the model.
+bool is_gguf_repository(const std::vector<ModelFile>& files, const ModelName& model) {
+  if (!model.selector.empty()) return true;
   bool gguf = false, safetensors = false;
   for (const ModelFile& file : files) {
     gguf = gguf || is_gguf_name(file.name);
     safetensors = safetensors || file.name.ends_with(".safetensors");
   }
-  std::string upper = repository;
+  std::string upper = model.repository;
   for (char& c : upper)
     if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
   return gguf && (!safetensors || upper.find("GGUF") != upper.npos);
@@ -42,7 +43,7 @@ struct Selection {
 Selection select(const fs::path& folder, const ModelName& name, std::string_view glob) {
   const Listing listing = list_files(folder);
   Selection out;
-  const bool choose = is_gguf_repository(listing.files, name.repository);
+  const bool choose = is_gguf_repository(listing.files, name);
   if (choose && (glob == "*" || is_gguf_name(glob))) {
     GgufChoice choice = choose_gguf(listing.files, name.selector);
     // An own pattern ("model*.gguf") narrows; the usual ones take the choice, in whatever subfolder
@@ -111,16 +112,28 @@ std::vector<ModelFile> resolve_path(const ModelName& name, std::string_view glob
   throw Error(ErrorCode::kNotFound, "model not found: " + why, shown(name.path), "check the path");
 }
 
+bool has_weights(const std::vector<ModelFile>& files) {
+  return std::any_of(files.begin(), files.end(), [](const ModelFile& file) {
+    return is_gguf_name(file.name) || file.name.ends_with(".safetensors");
+  });
+}
+
 std::vector<ModelFile> resolve_repository(const ModelName& name, std::string_view glob,
                                           const Environment& environment) {
   const fs::path folder = cache_folder(environment) / repository_folder(name.repository);
   std::string reason;
+  std::vector<ModelFile> found;
   for (const fs::path& snapshot : snapshots(folder)) {
     Selection selection = select(snapshot, name, glob);
-    if (!selection.files.empty()) return std::move(selection.files);
+    // Who asks for all wants a model: a snapshot of which other tools fetched the tokenizer alone
+    // has none.
+    if (!selection.files.empty() && (glob != "*" || has_weights(selection.files)))
+      return std::move(selection.files);
+    if (found.empty()) found = std::move(selection.files);
     // The first is the one that counts as current: its reason helps most.
     if (reason.empty()) reason = selection.reason;
   }
+  if (!found.empty()) return found;
   const std::string model = name.repository + (name.selector.empty() ? "" : ":" + name.selector);
   std::error_code failed;
   const fs::file_status status = fs::status(folder, failed);

@@ -101,7 +101,7 @@ spnl::cpu_ref::ModelSettings read_settings(const spnl_load& load, const spnl_hos
         host.cancelled(host.self, op) != 0)
       throw Failure(SPNL_CANCELLED, "loading was cancelled");
   };
-  settings.file = spnl::modelkit::resolve_gguf(host, load);
+  settings.file = spnl::modelkit::resolve_model(host, load);
   return settings;
 }
 

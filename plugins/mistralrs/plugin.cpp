@@ -109,7 +109,7 @@ spnl_status model_load(spnl_instance* instance, const spnl_load* load, spnl_mode
       throw abi::Failure(SPNL_INVALID, "model_load: the request is too small or has no options");
     const spnl_host& host = *instance->host;
     const Settings settings = settings_of(host, *load);
-    const std::filesystem::path path = modelkit::resolve_gguf(host, *load);
+    const std::filesystem::path path = modelkit::resolve_model(host, *load);
     const auto progress = [&](uint64_t done, uint64_t total) {
       return host.progress(host.self, load->op, abi::str("load"), done, total) == 0 &&
              host.cancelled(host.self, load->op) == 0;

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <optional>
 #include <unordered_set>
 
@@ -245,6 +246,12 @@ void Reader::infer_shapes() {
 bool is_legacy_ggml(std::span<const std::byte> bytes) {
   return bytes.size() >= 4 &&
          container_of({reinterpret_cast<const char*>(bytes.data()), 4}).has_value();
+}
+
+bool is_legacy_ggml_file(const std::filesystem::path& path) {
+  char head[4] = {};
+  std::ifstream in(path, std::ios::binary);
+  return in.read(head, sizeof head) && is_legacy_ggml(std::as_bytes(std::span(head)));
 }
 
 void read_legacy_ggml(const std::filesystem::path& path, GgufPart& part) {

@@ -7,6 +7,7 @@ namespace spnl::modelkit {
 
 /// Do these bytes start a file from before GGUF: "ggml", "ggmf" or "ggjt"?
 bool is_legacy_ggml(std::span<const std::byte> bytes);
+bool is_legacy_ggml_file(const std::filesystem::path& path);  ///< false for what cannot be read
 
 /// Reads such a file of the llama family, mapped as part.file, and fills in values and tensors
 /// under the names and keys of GGUF, so that what reads a llama GGUF reads it unchanged. What the

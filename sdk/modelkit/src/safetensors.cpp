@@ -1,5 +1,6 @@
 #include "spnl/modelkit/safetensors.h"
 
+#include <algorithm>
 #include <deque>
 #include <string>
 #include <system_error>
@@ -61,32 +62,49 @@ std::vector<fs::path> files_ending_in(const fs::path& folder, std::string_view e
   throw Error(ErrorCode::kNotFound, folder.string() + ": the folder holds no .safetensors file");
 }
 
-}  // namespace
-
-std::unique_ptr<SafetensorsFolder> SafetensorsFolder::open(const fs::path& folder) {
-  auto impl = std::make_unique<Impl>();
-  impl->folder = folder;
-  const fs::path index = folder / "model.safetensors.index.json",
-                 single = folder / "model.safetensors";
-  if (is_file(single)) {
-    impl->add(single);
-  } else if (is_file(index)) {
+/// The files of the model in a folder.
+std::vector<fs::path> model_files(const fs::path& folder) {
+  if (is_file(folder / "model.safetensors")) return {folder / "model.safetensors"};
+  const fs::path index = folder / "model.safetensors.index.json";
+  std::vector<fs::path> files;
+  if (is_file(index)) {
     for (const std::string& name : read_shard_names(index)) {
-      if (!is_file(folder / name))
-        throw Error(ErrorCode::kNotFound, (folder / name).string() +
+      files.push_back(folder / name);
+      if (!is_file(files.back()))
+        throw Error(ErrorCode::kNotFound, files.back().string() +
                                               ": a file that the model's index names is missing; "
                                               "download the model again");
-      impl->add(folder / name);
     }
+    return files;
+  }
+  files = files_ending_in(folder, ".safetensors");
+  if (files.empty()) fail_without_files(folder);
+  if (files.size() > 1)
+    throw Error(ErrorCode::kNotFound,
+                folder.string() +
+                    ": several .safetensors files, but no model.safetensors.index.json that tells "
+                    "which belong to the model; name one");
+  return files;
+}
+
+}  // namespace
+
+std::unique_ptr<SafetensorsFolder> SafetensorsFolder::open(const fs::path& path) {
+  auto impl = std::make_unique<Impl>();
+  if (is_file(path)) {
+    impl->folder = path.parent_path();
+    // A shard stands for its model, any other file for itself.
+    std::vector<fs::path> files = {path};
+    const fs::path index = impl->folder / "model.safetensors.index.json";
+    if (is_file(index)) {
+      const auto names = read_shard_names(index);
+      if (std::find(names.begin(), names.end(), path.filename().string()) != names.end())
+        files = model_files(impl->folder);
+    }
+    for (const fs::path& file : files) impl->add(file);
   } else {
-    const auto found = files_ending_in(folder, ".safetensors");
-    if (found.empty()) fail_without_files(folder);
-    if (found.size() > 1)
-      throw Error(ErrorCode::kNotFound,
-                  folder.string() +
-                      ": several .safetensors files, but no model.safetensors.index.json that "
-                      "tells which belong to the model");
-    impl->add(found[0]);
+    impl->folder = path;
+    for (const fs::path& file : model_files(path)) impl->add(file);
   }
   return std::unique_ptr<SafetensorsFolder>(new SafetensorsFolder(std::move(impl)));
 }

@@ -62,7 +62,7 @@ class HeaderReader {
   }
   bool StartArray() {
     if (depth_ == 2 && key_ == "shape") shape_seen_ = true;
-    return depth_ > 0 && ++depth_ <= 8;
+    return depth_ > 1 && ++depth_ <= 8;
   }
   bool EndArray(rapidjson::SizeType) {
     --depth_;

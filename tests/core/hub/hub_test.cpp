@@ -271,6 +271,28 @@ BOOST_AUTO_TEST_CASE(safetensors_repository_gives_its_files) {
       contains(failure("org/name", "*.gguf", cache.environment), "no file matches '*.gguf'"));
 }
 
+BOOST_AUTO_TEST_CASE(a_selector_names_a_gguf_beside_safetensors) {
+  const Cache cache;
+  for (const char* name : {"config.json", "model.safetensors", "m-Q8_0.gguf"})
+    cache.add("models--org--name", "c", name);
+  BOOST_TEST(cache.files("org/name", "*") == "config.json m-Q8_0.gguf model.safetensors");
+  BOOST_TEST(cache.files("org/name:Q8_0", "*") == "m-Q8_0.gguf");
+  cache.add("models--org--float", "c", "model.safetensors");
+  BOOST_TEST(contains(failure("org/float:Q8_0", "*", cache.environment), "no GGUF model file"));
+}
+
+BOOST_AUTO_TEST_CASE(a_snapshot_without_weights_does_not_hide_one_with_weights) {
+  const Cache cache;
+  cache.add("models--org--name", "current", "tokenizer.json");
+  cache.add("models--org--name", "older", "config.json");
+  cache.add("models--org--name", "older", "model.safetensors");
+  cache.temp.write("models--org--name/refs/main", "current");
+  BOOST_TEST(cache.files("org/name", "*") == "config.json model.safetensors");
+  BOOST_TEST(cache.files("org/name", "*.json") == "tokenizer.json");
+  cache.add("models--org--half", "only", "tokenizer.json");
+  BOOST_TEST(cache.files("org/half", "*") == "tokenizer.json");
+}
+
 BOOST_AUTO_TEST_CASE(missing_models_say_where) {
   const Cache cache;
   const std::string text = failure("org/name", "*", cache.environment);

@@ -14,8 +14,9 @@ bool load_flag(const spnl_load& load, std::string_view key);
 /// The options "vocab_only" and "ignore_eos".
 OpenOptions open_options(const spnl_load& load);
 
-/// Asks the host for the model's GGUF file; of a split one, gives the first part. Throws abi::Failure with the host's
-/// reason.
-std::filesystem::path resolve_gguf(const spnl_host& host, const spnl_load& load);
+/// Asks the host for the model's files and says which to open: a GGUF (of a split one, the first part), the folder of
+/// its safetensors, or the file that was named. For open_model(). Throws abi::Failure with the host's reason, or
+/// SPNL_UNSUPPORTED for a model that is there in PyTorch pickles alone.
+std::filesystem::path resolve_model(const spnl_host& host, const spnl_load& load);
 
 }  // namespace spnl::modelkit

@@ -14,7 +14,7 @@ namespace spnl::modelkit {
 
 /// Everything about a model but the arithmetic: what a plugin loads first. Movable; const use is thread-safe.
 struct ModelBundle {
-  std::unique_ptr<TensorSource> tensors;  ///< the mapped weights
+  std::unique_ptr<TensorSource> tensors;  ///< the mapped weights; of a folder none when vocab_only
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<ChatTemplate> chat_template;  ///< null when the model has none
   std::unique_ptr<PromptEncoder> prompts;
@@ -27,7 +27,8 @@ struct OpenOptions {
   bool ignore_eos = false;  ///< no id ends an answer: benchmarks generate as many tokens as they ask for
 };
 
-/// `path`: the model's file. Throws Error as the readers do.
+/// `path`: a GGUF or older GGML file whatever its name, a folder of safetensors, or a .safetensors or .json file in such a
+/// folder. Throws Error as the readers do, and kUnsupported for a folder without a tokenizer.
 ModelBundle open_model(const std::filesystem::path& path, const OpenOptions& options);
 
 }  // namespace spnl::modelkit

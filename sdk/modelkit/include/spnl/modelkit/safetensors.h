@@ -13,10 +13,11 @@ namespace spnl::modelkit {
 /// thread-safe.
 class SafetensorsFolder final : public TensorSource {
  public:
+  /// `path`: the folder, or one file in it: a shard stands for its model, any other file for itself.
   /// Throws Error: kNotFound (no file, a shard that is missing), kIo, kCorrupt (what, and in which file),
   /// kUnsupported (a type of element that this build does not know; a folder with PyTorch pickles alone, which are
   /// programs and are never run).
-  static std::unique_ptr<SafetensorsFolder> open(const std::filesystem::path& folder);
+  static std::unique_ptr<SafetensorsFolder> open(const std::filesystem::path& path);
   ~SafetensorsFolder() override;
 
   const Tensor* find(std::string_view name) const override;
