@@ -16,7 +16,7 @@ std::string number_text(double value) {
 double rounded(double value) {
   const std::string text = number_text(value);
   std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
+  return value + 0.0;  // no negative zero
 }
 
 }  // namespace spnl::ir

@@ -129,6 +129,7 @@ BOOST_AUTO_TEST_CASE(numbers_keep_their_32_bits_with_the_fewest_digits) {
   };
   const std::pair<const char*, const char*> cases[] = {{"0.10000000149011612", "0.1"},
                                                        {"0.0", "0"},
+                                                       {"-0", "0"},
                                                        {"1e0", "1"},
                                                        {"0.30000001", "0.3"},
                                                        {"0.333333333333", "0.33333334"},
