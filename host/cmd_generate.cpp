@@ -2,9 +2,9 @@
 #include <chrono>
 
 #include "command.h"
+#include "completion_json.h"
 #include "generation.h"
 #include "input.h"
-#include "json_text.h"
 #include "model_options.h"
 #include "times.h"
 
@@ -64,22 +64,12 @@ Loaded load_timed(Backends& backends, const std::string& name, const LoadOptions
 }
 
 std::string as_json(const Completion& done, double load_seconds) {
-  std::optional<double> ttft;
-  if (done.usage.first_token_ns > 0) ttft = static_cast<double>(done.usage.first_token_ns) / 1e9;
   JsonText json;
   json.begin_object();
-  json.key("text").text(done.text).key("ids").ids(done.ids);
-  json.key("finish_reason").text(finish_reason_name(done.finish));
-  json.key("usage").begin_object();
-  json.key("prompt_tokens").whole(done.usage.prompt_tokens);
-  json.key("cached_tokens").whole(done.usage.cached_tokens);
-  json.key("completion_tokens").whole(done.usage.output_tokens).end_object();
-  json.key("times").begin_object();
-  json.key("load_s").rounded(load_seconds, 4);
-  json.key("ttft_s").optional_rounded(ttft, 6);
-  json.key("prefill_tok_s").optional_rounded(prefill_rate(done.usage), 2);
-  json.key("decode_tok_s").optional_rounded(decode_rate(done.usage), 2).end_object();
-  return json.end_object().str() + "\n";
+  write_completion(json, done);
+  json.key("times").begin_object().key("load_s").rounded(load_seconds, 4);
+  write_rates(json, done.usage);
+  return json.end_object().end_object().str() + "\n";
 }
 
 /// Says why a generation ended before the model wanted to, where the options do not already say it.

@@ -20,11 +20,14 @@ int exit_code(ErrorCode code);
 
 // One file a command: cmd_NAME.cpp.
 Command run_command();
+Command explain_command();
+Command chat_command();
 Command generate_command();
 Command tokenize_command();
 Command template_command();
 Command score_command();
 Command bench_command();
+Command list_command();
 Command backends_command();
 Command doctor_command();
 

@@ -62,6 +62,14 @@ std::string read_input(const std::string& path, const std::string& option) {
   }
 }
 
+void check_file(const std::string& path, const std::string& option) {
+  InputFile file(path);
+  struct stat status {};
+  if (file.descriptor() < 0 || ::fstat(file.descriptor(), &status) != 0)
+    input_error(std::strerror(errno), path, option);
+  if (S_ISDIR(status.st_mode)) input_error(std::strerror(EISDIR), path, option);
+}
+
 std::string read_text(const std::string& path, const std::string& option) {
   std::string text = read_input(path, option);
   if (size_t at = first_invalid_utf8(text); at != std::string_view::npos)

@@ -12,6 +12,9 @@ std::string read_input(const std::string& path, const std::string& option);
 /// The same, checked to be UTF-8.
 std::string read_text(const std::string& path, const std::string& option);
 
+/// Throws as read_input does unless `path` is a file that can be opened for reading.
+void check_file(const std::string& path, const std::string& option);
+
 /// Prompts of one fragment or two.
 Prompt raw_prompt(std::string text, bool parse_special);
 Prompt token_prompt(std::vector<int32_t> ids);

@@ -32,6 +32,10 @@ class JsonText {
   JsonText& optional_rounded(std::optional<double> value, int decimals);
   /// The fewest digits that read back the same float.
   JsonText& shortest(float value);
+  /// One value that is JSON already.
+  JsonText& value(const std::string& json) {
+    return writer_.RawValue(json.data(), json.size(), rapidjson::kObjectType), *this;
+  }
   JsonText& ids(const std::vector<int32_t>& values);
   JsonText& texts(const std::vector<std::string>& values);
 

@@ -10,17 +10,15 @@ namespace spnl::host {
 namespace {
 
 std::vector<Command> commands() {
-  return {run_command(),   generate_command(), tokenize_command(), template_command(),
-          score_command(), bench_command(),    backends_command(), doctor_command()};
+  return {run_command(),      explain_command(),  chat_command(),     generate_command(),
+          tokenize_command(), template_command(), score_command(),    bench_command(),
+          list_command(),     backends_command(), doctor_command()};
 }
 
 struct PlannedCommand {
   const char *name, *instead;
 };
-constexpr PlannedCommand kPlanned[] = {{"chat", "use generate"},
-                                       {"explain", "use run --show-query"},
-                                       {"list", "use doctor to see the cache folder"},
-                                       {"pull", "put the model into the Hugging Face cache"},
+constexpr PlannedCommand kPlanned[] = {{"pull", "put the model into the Hugging Face cache"},
                                        {"remove", "delete the model from the Hugging Face cache"}};
 
 std::string program_help() {
@@ -97,6 +95,9 @@ int run_words(std::vector<std::string> words, Terminal& terminal, Interrupt& int
     terminal.result(invocation.args.has("help") ? command_help(command) : version_text());
     return kExitDone;
   }
+  if (invocation.args.has("quiet") && invocation.args.has("verbose"))
+    throw Error(ErrorCode::kUsage, "--quiet and --verbose contradict each other", "command line",
+                "give one of them");
   terminal.set_color(color_mode(invocation.args));
   terminal.set_quiet(invocation.args.has("quiet"));
   terminal.set_verbose(invocation.args.has("verbose"));

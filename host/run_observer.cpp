@@ -1,35 +1,35 @@
 #include "run_observer.h"
 
+#include <algorithm>
+
 namespace spnl::host {
 
-void RunObserver::on_generate_start(const std::string&, const std::string&, uint32_t samples) {
-  started_ += samples;
-  show_progress();
+void RunObserver::on_generate_start(const std::string& node, const std::string& model,
+                                    uint32_t samples) {
+  if (view_) view_->started(node, model, samples);
 }
 
-void RunObserver::on_text(const std::string& node, uint32_t, std::string_view text,
+void RunObserver::on_text(const std::string& node, uint32_t sample, std::string_view text,
                           size_t new_tokens) {
-  tokens_ += new_tokens;
-  if (node == streaming_node_) {
-    streamed_ += text;
-    terminal_.generated(text);
-  }
-  show_progress();
+  if (view_) view_->wrote(node, sample, text, new_tokens);
+  if (node != shown_.streaming_node) return;
+  if (terminal_.output_is_terminal()) view_.reset();
+  streamed_ += text;
+  terminal_.generated(text);
 }
 
 void RunObserver::on_generate_finish(const std::string& node, const std::string& model,
                                      const std::vector<Completion>& done) {
-  finished_ += done.size();
+  const bool failed = std::any_of(done.begin(), done.end(), [](const Completion& sample) {
+    return sample.finish == FinishReason::kError;
+  });
+  if (view_) view_->finished(node, failed);
   times_.push_back({node, model, done});
-  show_progress();
 }
 
-void RunObserver::show_progress() {
-  if (streaming_node_) return;
-  bool over = finished_ >= started_;
-  terminal_.progress(std::to_string(finished_) + " of " + std::to_string(started_) +
-                         " generations done, " + std::to_string(tokens_) + " tokens",
-                     over ? 1 : 0, over ? 1 : 0);
+void RunObserver::on_failure(const std::string& node, const Error& error) {
+  failures_.push_back({node, error});
+  terminal_.error(error);
 }
 
 }  // namespace spnl::host

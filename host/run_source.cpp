@@ -1,50 +1,68 @@
 #include "run_source.h"
 
 #include <filesystem>
-#include <limits>
 
 #include "input.h"
 #include "model_options.h"
+#include "spnl/builtins.h"
 #include "spnl/error.h"
+#include "spnl/inspect.h"
+#include "spnl/reader.h"
 
 namespace spnl::host {
 namespace {
 
-// What the symbols n, temperature and max_tokens are bound to when no option gives them.
-constexpr double kSymbolN = 5, kSymbolTemperature = 0.5, kSymbolMaxTokens = 100;
+// What the symbols are bound to when no option gives them.
+constexpr double kSymbolN = 5, kSymbolTemperature = 0.5, kSymbolMaxTokens = 100,
+                 kSymbolChunkSize = 4;
 
 struct Source {
   std::string text, name, folder = ".";
+  Spelling spelling = Spelling::kLisp;
 };
 
 Source read_file(const std::string& path) {
-  std::string extension = std::filesystem::path(path).extension().string();
-  for (const char* later : {".json", ".yaml", ".yml"})
-    if (extension == later)
-      throw Error(ErrorCode::kUsage, "queries in JSON and YAML come in a later version", path,
-                  "write it as a .spnl file");
-  Source source{read_text(path, "--file"), path,
-                std::filesystem::path(path).parent_path().string()};
+  Source source{read_text(path, "--file"), path, std::filesystem::path(path).parent_path().string(),
+                spelling_of(path)};
   if (source.folder.empty()) source.folder = ".";
   return source;
+}
+
+Source nameless(std::string text, std::string name) {
+  const Spelling spelling = guess_spelling(text);
+  return {std::move(text), std::move(name), ".", spelling};
+}
+
+Source find_builtin(const std::string& name, const std::string& where) {
+  std::vector<std::string> names;
+  for (const Builtin& builtin : builtins()) {
+    if (builtin.name == name) return {std::string(builtin.text), "builtin " + name};
+    names.emplace_back(builtin.name);
+  }
+  std::string near = near_name(name, names);
+  throw Error(ErrorCode::kUsage, "no builtin query '" + name + "'", where,
+              near.empty() ? "see spnl-host list" : near);
 }
 
 Source find_source(const Arguments& args) {
   bool from_input = !args.positional().empty();
   if (from_input && args.positional()[0] != "-")
     throw Error(ErrorCode::kUsage, "unexpected argument '" + args.positional()[0] + "'",
-                "command line", "give a query with -c QUERY, -f FILE, or - for standard input");
-  if (args.has("builtin"))
-    throw Error(ErrorCode::kUsage, "builtin queries come in a later version", "--builtin",
-                "write the query with -c or -f");
-  int sources = (from_input ? 1 : 0) + (args.has("command") ? 1 : 0) + (args.has("file") ? 1 : 0);
-  if (sources != 1)
-    throw Error(ErrorCode::kUsage,
-                sources == 0 ? "no query is given" : "more than one query is given", "command line",
-                "give one of -c QUERY, -f FILE, or - for standard input");
-  if (args.has("command")) return {*args.get("command"), "-c"};
-  if (from_input || *args.get("file") == "-") return {read_text("-", "QUERY"), "standard input"};
-  return read_file(*args.get("file"));
+                "command line",
+                "give a query with -c QUERY, -f FILE, -b BUILTIN, or - for standard input");
+  int sources = from_input ? 1 : 0;
+  for (const char* option : {"command", "file", "builtin"}) sources += args.has(option) ? 1 : 0;
+  if (sources > 1)
+    throw Error(ErrorCode::kUsage, "more than one query is given", "command line",
+                "give one of -c QUERY, -f FILE, -b BUILTIN, or - for standard input");
+  if (args.has("command")) return nameless(*args.get("command"), "-c");
+  if (from_input || args.get("file") == "-")
+    return nameless(read_text("-", "QUERY"), "standard input");
+  if (args.has("file")) return read_file(*args.get("file"));
+  if (args.has("builtin")) return find_builtin(*args.get("builtin"), "--builtin");
+  if (auto name = environment("SPNL_BUILTIN")) return find_builtin(*name, "SPNL_BUILTIN");
+  throw Error(ErrorCode::kUsage, "no query is given", "command line",
+              "give one of -c QUERY, -f FILE, -b BUILTIN, or - for standard input");
 }
 
 /// A number where the text is one; text between quotes stays text.
@@ -55,15 +73,26 @@ BindingValue binding_value(const std::string& text) {
   return text;
 }
 
+/// The documents of --document, to be read when the query is evaluated.
+std::vector<Document> documents(const Arguments& args) {
+  std::vector<Document> out;
+  for (const std::string& path : args.all("document")) {
+    check_file(path, "--document");
+    out.push_back({path, Fetch{path, true, true}});
+  }
+  return out;
+}
+
 std::map<std::string, BindingValue> bindings(const Arguments& args) {
   std::map<std::string, BindingValue> out;
+  if (args.has("document")) out["documents"] = documents(args);
   if (std::string model = model_option(args); !model.empty()) out["model"] = model;
   if (auto prompt = args.get("prompt")) out["prompt"] = *prompt;
   if (auto model = args.has("embedding-model") ? args.get("embedding-model")
                                                : environment("SPNL_EMBEDDING_MODEL"))
     out["embedding_model"] = *model;
-  if (auto size = args.unsigned_number("chunk-size", 1, 1'000'000))
-    out["chunk_size"] = static_cast<double>(*size);
+  auto size = args.unsigned_number("chunk-size", 1, 1'000'000);
+  out["chunk_size"] = size ? static_cast<double>(*size) : kSymbolChunkSize;
   auto count = args.unsigned_number("n", 1, 1'000'000);
   out["n"] = count ? static_cast<double>(*count) : kSymbolN;
   Sampling sampling = sampling_options(args);
@@ -82,14 +111,31 @@ std::map<std::string, BindingValue> bindings(const Arguments& args) {
 
 }  // namespace
 
-Query read_query(const Arguments& args, std::function<void(const std::string&)> on_note) {
+std::vector<OptionSpec> query_options() {
+  return {{"command", 'c', "QUERY", "the query itself"},
+          {"file", 'f', "FILE",
+           "a file that holds it: .json, .yaml and .yml by their names, else "
+           "Lisp; - reads standard input"},
+          {"builtin", 'b', "NAME", "a query that comes with the program, see list (SPNL_BUILTIN)"},
+          {"model", 'm', "M", "for generates that name none, and the symbol `model` (SPNL_MODEL)"},
+          {"prompt", 'p', "TEXT", "bind the symbol `prompt`, and answer what the query asks"},
+          {"n", 'n', "N", "bind the symbol `n` (default 5)"},
+          {"chunk-size", 'k', "N", "bind the symbol `chunk_size` (default 4)"},
+          {"set", 0, "NAME=VALUE", "bind a symbol; a number, or text; may be repeated", true},
+          {"reverse", 'r', "", "turn the order of independent parts (plus) round"},
+          {"document", 'd', "FILE", "a document for the symbol `documents`; may be repeated", true},
+          {"embedding-model", 'e', "M", "bind `embedding_model` (SPNL_EMBEDDING_MODEL)"}};
+}
+
+Query query_from_options(const Arguments& args, std::function<void(const std::string&)> on_note) {
   Source source = find_source(args);
   ReadOptions options;
   options.source_name = source.name;
   options.folder = source.folder;
   options.bindings = bindings(args);
   options.on_note = std::move(on_note);
-  return read_lisp(source.text, options);
+  Query query = read_query(source.text, source.spelling, options);
+  return args.has("reverse") ? with_plus_reversed(std::move(query)) : query;
 }
 
 }  // namespace spnl::host

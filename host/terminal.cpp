@@ -2,19 +2,23 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
+#include "text_width.h"
 #include "utf8.h"
 
 namespace spnl::host {
 namespace {
 
-constexpr std::string_view kGreen = "\x1b[32m", kReset = "\x1b[0m", kClearLine = "\r\x1b[K";
+constexpr std::string_view kGreen = "\x1b[32m", kReset = "\x1b[0m", kEraseBelow = "\x1b[J";
+constexpr std::chrono::milliseconds kBetweenDraws(100);
 
 /// 0, or the errno that ended the writing.
 int write_all(int descriptor, std::string_view bytes) {
@@ -32,33 +36,32 @@ int write_all(int descriptor, std::string_view bytes) {
   return 0;
 }
 
-/// Messages are one line whatever a file name or a plugin puts into them.
-std::string flattened(std::string_view text) {
-  std::string out = without_controls(replace_invalid_utf8(text));
-  while (!out.empty() && out.back() == '\n') out.pop_back();
-  for (char& c : out)
-    if (c == '\n' || c == '\t') c = ' ';
-  return out;
+bool is_dumb() {
+  const char* kind = std::getenv("TERM");
+  return kind == nullptr || *kind == '\0' || std::strcmp(kind, "dumb") == 0;
 }
 
 bool no_color_wanted() {
   const char* value = std::getenv("NO_COLOR");
-  const char* terminal = std::getenv("TERM");
-  return (value != nullptr && *value != '\0') ||
-         (terminal != nullptr && std::strcmp(terminal, "dumb") == 0);
+  return value != nullptr && *value != '\0';
 }
 
 }  // namespace
 
 Terminal::Terminal()
     : output_is_terminal_(::isatty(STDOUT_FILENO) == 1),
-      errors_are_terminal_(::isatty(STDERR_FILENO) == 1) {
+      errors_are_terminal_(::isatty(STDERR_FILENO) == 1),
+      dumb_(is_dumb()) {
   set_color(ColorMode::kAuto);
+}
+
+Terminal::~Terminal() {
+  if (std::string erase = erase_status(); !erase.empty()) write_all(STDERR_FILENO, erase);
 }
 
 void Terminal::set_color(ColorMode mode) {
   color_ = mode == ColorMode::kAlways ||
-           (mode == ColorMode::kAuto && output_is_terminal_ && !no_color_wanted());
+           (mode == ColorMode::kAuto && output_is_terminal_ && !dumb_ && !no_color_wanted());
 }
 
 void Terminal::set_output_failure_handler(std::function<void()> handler) {
@@ -73,9 +76,7 @@ void Terminal::write_output(std::string_view bytes) {
 }
 
 void Terminal::write_errors(std::string_view text) {
-  std::string out;
-  if (progress_shown_) out += kClearLine;
-  progress_shown_ = false;
+  std::string out = erase_status();
   // A message in the midst of streamed text begins on a line of its own where both share a
   // terminal.
   if (mid_line_ && output_is_terminal_ && errors_are_terminal_) out += "\n";
@@ -83,16 +84,21 @@ void Terminal::write_errors(std::string_view text) {
   write_all(STDERR_FILENO, out);
 }
 
+void Terminal::make_room_for_output() {
+  if (!output_is_terminal_) return;
+  if (std::string erase = erase_status(); !erase.empty()) write_all(STDERR_FILENO, erase);
+}
+
 void Terminal::result(std::string_view bytes) {
   std::lock_guard lock(mutex_);
-  if (progress_shown_) write_errors("");
+  make_room_for_output();
   write_output(bytes);
 }
 
 void Terminal::generated(std::string_view text) {
   if (text.empty()) return;
   std::lock_guard lock(mutex_);
-  if (progress_shown_) write_errors("");
+  make_room_for_output();
   std::string out;
   if (color_ && !green_) out += kGreen;
   green_ = color_;
@@ -103,7 +109,7 @@ void Terminal::generated(std::string_view text) {
 
 void Terminal::end_generated() {
   std::lock_guard lock(mutex_);
-  if (progress_shown_) write_errors("");
+  make_room_for_output();
   std::string out = green_ ? std::string(kReset) + "\n" : "\n";
   green_ = mid_line_ = false;
   write_output(out);
@@ -111,7 +117,7 @@ void Terminal::end_generated() {
 
 void Terminal::message(std::string_view kind, std::string_view text) {
   std::lock_guard lock(mutex_);
-  write_errors("spnl-host: " + std::string(kind) + ": " + flattened(text) + "\n");
+  write_errors("spnl-host: " + std::string(kind) + ": " + on_one_line(text) + "\n");
 }
 
 void Terminal::error(const Error& error) { message("error", one_line(error)); }
@@ -151,20 +157,61 @@ std::optional<std::string> Terminal::ask(std::string_view question, std::stop_to
   }
 }
 
-void Terminal::progress(std::string_view stage, uint64_t done, uint64_t total) {
-  if (!errors_are_terminal_ || quiet_) return;
-  std::string text = flattened(stage);
-  if (total > 0)
-    text += " " +
-            std::to_string(
-                static_cast<int>(100.0 * static_cast<double>(done) / static_cast<double>(total))) +
-            "%";
+Terminal::Size Terminal::size() const {
+  winsize window{};
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &window) != 0 || window.ws_col == 0 || window.ws_row == 0)
+    return {80, 24};
+  return {window.ws_col, window.ws_row};
+}
+
+/// What takes the drawn lines off the terminal, and forgets them.
+std::string Terminal::erase_status() {
+  if (drawn_.empty()) return "";
+  // In a terminal that has become narrower since, the lines take more rows.
+  const size_t columns = size().columns;
+  size_t rows = 0;
+  for (size_t width : drawn_) rows += std::max<size_t>(1, (width + columns - 1) / columns);
+  drawn_.clear();
+  std::string out = "\r";
+  if (rows > 1) out += "\x1b[" + std::to_string(rows - 1) + "A";
+  return out += kEraseBelow;
+}
+
+void Terminal::draw_status() {
+  std::string out = erase_status();
+  const Size room = size();
+  std::vector<std::string> lines = status_;
+  if (!stage_.empty()) lines.insert(lines.begin(), stage_);
+  lines.resize(std::min(lines.size(), room.rows - 1));
+  for (const std::string& line : lines) {
+    // The last column stays empty: some terminals begin a new line once it is written.
+    std::string shown = cut_to_width(line, room.columns - 1);
+    if (!drawn_.empty()) out += "\n";
+    drawn_.push_back(display_width(shown));
+    out += shown;
+  }
+  drawn_at_ = std::chrono::steady_clock::now();
+  if (!out.empty()) write_all(STDERR_FILENO, out);
+}
+
+void Terminal::status(const std::vector<std::string>& lines) {
+  if (!shows_status()) return;
   std::lock_guard lock(mutex_);
-  if (mid_line_ || (progress_shown_ && text == last_progress_)) return;
-  bool finished = total > 0 && done >= total;
-  write_all(STDERR_FILENO, std::string(kClearLine) + (finished ? "" : text));
-  progress_shown_ = !finished;
-  last_progress_ = text;
+  status_.clear();
+  for (const std::string& line : lines) status_.push_back(on_one_line(line));
+  if (!mid_line_ || !output_is_terminal_) draw_status();
+}
+
+void Terminal::progress(std::string_view stage, uint64_t done, uint64_t total) {
+  if (!shows_status()) return;
+  std::lock_guard lock(mutex_);
+  const bool finished = total > 0 && done >= total;
+  stage_ = finished ? "" : on_one_line(stage);
+  if (!finished && total > 0)
+    stage_ += " " + std::to_string(done * 100 / std::max<uint64_t>(total, 1)) + "%";
+  const bool soon = std::chrono::steady_clock::now() - drawn_at_ < kBetweenDraws;
+  if ((mid_line_ && output_is_terminal_) || (soon && !finished)) return;
+  draw_status();
 }
 
 int Terminal::output_error() const {

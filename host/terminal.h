@@ -1,5 +1,6 @@
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -7,6 +8,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "spnl/backends.h"
 #include "spnl/error.h"
@@ -22,6 +24,7 @@ enum class ColorMode { kAuto, kAlways, kNever };
 class Terminal {
  public:
   Terminal();
+  ~Terminal();  ///< takes away what status() and progress() left
 
   void set_color(ColorMode mode);
   void set_quiet(bool quiet) { quiet_ = quiet; }
@@ -44,11 +47,22 @@ class Terminal {
   void error(const Error& error);
   void warning(std::string_view text);
   void note(std::string_view text);  ///< not with --quiet
-  void line(std::string_view
-                text);  ///< to standard error as it is, with a newline: tables, printed texts
+  /// To standard error as it is, with a newline: tables, printed texts.
+  void line(std::string_view text);
   void log(LogLevel level, std::string_view component, std::string_view text);
-  void progress(std::string_view stage, uint64_t done,
-                uint64_t total);  ///< one line, on a terminal only
+
+  /// Whether standard error is a terminal that can show what changes: not a dumb one, not with
+  /// --quiet.
+  bool shows_status() const { return errors_are_terminal_ && !dumb_ && !quiet_; }
+  struct Size {
+    size_t columns, rows;
+  };
+  Size size() const;  ///< of the terminal on standard error, now
+  /// Lines that stay below all that is printed, cut to the terminal's size, in place of those of
+  /// the call before. Messages and results take them away until the next call.
+  void status(const std::vector<std::string>& lines);
+  /// A line of status above those: a stage of loading, gone once it is done.
+  void progress(std::string_view stage, uint64_t done, uint64_t total);
 
   /// Asks the person a question on standard error and reads one line; nothing without a terminal or
   /// at the end of the input. Throws Error(kInterrupted) when `stop` is requested.
@@ -60,6 +74,9 @@ class Terminal {
   int output_error() const;  ///< errno of the first failed write to standard output; 0: none
 
  private:
+  std::string erase_status();
+  void draw_status();
+  void make_room_for_output();
   void write_output(std::string_view bytes);
   void write_errors(std::string_view text);
   void message(std::string_view kind, std::string_view text);
@@ -67,11 +84,13 @@ class Terminal {
   mutable std::mutex mutex_;
   std::function<void()> on_failure_;
   bool output_is_terminal_, errors_are_terminal_;
-  bool color_ = false, quiet_ = false, verbose_ = false;
-  bool green_ = false;           ///< the green colour is switched on right now
-  bool mid_line_ = false;        ///< generated text on the terminal has not ended its line
-  bool progress_shown_ = false;  ///< the current line of standard error is a progress line
-  std::string last_progress_;
+  bool dumb_ = false, color_ = false, quiet_ = false, verbose_ = false;
+  bool green_ = false;     ///< the green colour is switched on right now
+  bool mid_line_ = false;  ///< generated text on the terminal has not ended its line
+  std::string stage_;      ///< the line of progress(); empty: none
+  std::vector<std::string> status_;
+  std::vector<size_t> drawn_;  ///< columns of each line of status on the terminal right now
+  std::chrono::steady_clock::time_point drawn_at_{};
   std::atomic<unsigned> logged_notes_{0};
   int output_error_ = 0;
 };

@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,8 +12,9 @@ struct NodeTimes {
   std::vector<Completion> samples;
 };
 
-/// The table of --time, one line per sample: tokens in, cached and out, time to the first token,
-/// time between tokens, prefill and decode rates.
-std::string times_table(const std::vector<NodeTimes>& nodes);
+/// The table of --time, one line per sample: tokens in, cached and out, time to the first token and
+/// between tokens, prefill and decode rates, time in all; then means, and the sums over `seconds`,
+/// the time of the whole run, where there is one.
+std::string times_table(const std::vector<NodeTimes>& nodes, std::optional<double> seconds = {});
 
 }  // namespace spnl::host

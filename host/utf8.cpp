@@ -23,6 +23,26 @@ size_t character_length(std::string_view text) {
 
 }  // namespace
 
+size_t decode_utf8(std::string_view text, uint32_t& code_point) {
+  const size_t length = text.empty() ? 0 : character_length(text);
+  if (length == 0) return 0;
+  static constexpr uint32_t kFirstBits[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
+  code_point = static_cast<unsigned char>(text[0]) & kFirstBits[length];
+  for (size_t i = 1; i < length; ++i)
+    code_point = code_point << 6 | (static_cast<unsigned char>(text[i]) & 0x3F);
+  return length;
+}
+
+std::string encode_utf8(uint32_t code_point) {
+  if (code_point < 0x80) return std::string(1, static_cast<char>(code_point));
+  const int more = code_point < 0x800 ? 1 : code_point < 0x10000 ? 2 : 3;  // bytes after the first
+  static constexpr uint32_t kFirst[] = {0, 0xC0, 0xE0, 0xF0};
+  std::string out(1, static_cast<char>(kFirst[more] | code_point >> (6 * more)));
+  for (int i = more - 1; i >= 0; --i)
+    out += static_cast<char>(0x80 | (code_point >> (6 * i) & 0x3F));
+  return out;
+}
+
 size_t first_invalid_utf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     size_t length = character_length(text.substr(i));
@@ -61,6 +81,14 @@ std::string without_controls(std::string_view text) {
     else
       out += text[i];
   }
+  return out;
+}
+
+std::string on_one_line(std::string_view text) {
+  std::string out = without_controls(replace_invalid_utf8(text));
+  while (!out.empty() && out.back() == '\n') out.pop_back();
+  for (char& c : out)
+    if (c == '\n' || c == '\t') c = ' ';
   return out;
 }
 

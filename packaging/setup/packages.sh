@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(
   cmake ninja-build ccache g++ pkg-config python3-venv
   libboost-dev libboost-filesystem-dev libboost-program-options-dev libboost-test-dev
-  libpcre2-dev rapidjson-dev libyaml-cpp-dev
+  libpcre2-dev rapidjson-dev libedit-dev libyaml-cpp-dev
 )
 missing=()
 for package in "${packages[@]}"; do

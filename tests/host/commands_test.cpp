@@ -1,12 +1,10 @@
 #include <rapidjson/document.h>
-#include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <cstdio>
-#include <fstream>
 
 #include "host_process.h"
+#include "temporary_file.h"
 
 using namespace spnl::host_test;
 
@@ -19,23 +17,6 @@ rapidjson::Document json_of(const HostResult& result) {
   BOOST_REQUIRE_MESSAGE(!document.HasParseError(), result.output);
   return document;
 }
-
-/// A file that is gone with its object.
-class TemporaryFile {
- public:
-  TemporaryFile(const std::string& suffix, const std::string& text) {
-    path_ = "/tmp/spnl-host-test-XXXXXX" + suffix;
-    int descriptor = ::mkstemps(path_.data(), static_cast<int>(suffix.size()));
-    BOOST_REQUIRE(descriptor >= 0);
-    ::close(descriptor);
-    std::ofstream(path_, std::ios::binary) << text;
-  }
-  ~TemporaryFile() { std::remove(path_.c_str()); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 std::vector<int> ints(const rapidjson::Value& list) {
   std::vector<int> out;

@@ -4,6 +4,8 @@
 //   broken  one word, then an error
 //   dirty   an escape sequence, as a hostile model might
 //   bytes   like echo; token 255 is no UTF-8
+//   roles   answers with the first letter of each message's role, * behind those it wrote itself
+//   wide    words of wide characters, without end
 #include <chrono>
 #include <cmath>
 #include <deque>
@@ -46,8 +48,20 @@ std::string text_of(const spnl_prompt& prompt) {
   return text;
 }
 
+std::string roles_of(const spnl_prompt& prompt) {
+  std::string out;
+  for (uint32_t i = 0; i < prompt.n_fragments; ++i) {
+    const spnl_fragment& fragment = *prompt.fragments[i];
+    if (fragment.kind != SPNL_FRAG_MESSAGE) continue;
+    out += "nsuat"[fragment.role];
+    if (fragment.lineage != 0) out += '*';
+  }
+  return out;
+}
+
 std::vector<std::string> answer(const std::string& model, const spnl_prompt& prompt) {
-  if (model == "slow") return {};
+  if (model == "slow" || model == "wide") return {};
+  if (model == "roles") return {roles_of(prompt)};
   if (model == "dirty") return {"a", "\x1b[31mb", "\n"};
   std::string last;
   for (uint32_t i = 0; i < prompt.n_fragments; ++i)
@@ -115,9 +129,9 @@ bool advance(spnl_session& session, Sequence& sequence) {
   if (sequence.cancelled || is_cancelled(session, sequence.number)) return end(SPNL_FIN_CANCELLED);
   if (sequence.max_tokens > 0 && sequence.emitted >= sequence.max_tokens)
     return end(SPNL_FIN_LENGTH);
-  if (session.model->name == "slow") {
+  if (session.model->name == "slow" || session.model->name == "wide") {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    emit(session, sequence, "word ");
+    emit(session, sequence, session.model->name == "slow" ? "word " : "文字 ");
     return false;
   }
   if (session.model->name == "broken" && sequence.emitted == 1) return end(SPNL_FIN_ERROR);
@@ -136,7 +150,7 @@ spnl_status model_load(spnl_instance*, const spnl_load* load, spnl_model** model
                        spnl_error* error) {
   return spnl::abi::guard(error, [&] {
     std::string name(view(load->model));
-    for (const char* known : {"echo", "slow", "broken", "dirty", "bytes"})
+    for (const char* known : {"echo", "slow", "broken", "dirty", "bytes", "roles", "wide"})
       if (name == known) {
         *model = new spnl_model{name};
         return;

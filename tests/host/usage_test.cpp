@@ -11,8 +11,8 @@ using Words = std::vector<std::string>;
 
 namespace {
 
-const char* const kCommands[] = {"run",   "generate", "tokenize", "template",
-                                 "score", "bench",    "backends", "doctor"};
+const char* const kCommands[] = {"run",   "explain", "chat", "generate", "tokenize", "template",
+                                 "score", "bench",   "list", "backends", "doctor"};
 
 struct WrongUse {
   Words words;
@@ -28,7 +28,9 @@ const std::vector<WrongUse> kWrongUses = {
     {{"generat"}, "did you mean 'generate'?"},
     {{"frobnicate"}, "unknown command 'frobnicate'"},
     {{""}, "the command is empty"},
-    {{"chat"}, "later version"},
+    {{"chat"}, "no model"},
+    {{"chat", "-m", "x", "hello"}, "unexpected argument"},
+    {{"pull"}, "later version"},
     {{"generate", "--modle", "x"}, "did you mean '--model'?"},
     {{"-Z"}, "unknown option '-Z'"},
     {{"tokenize", "--temperature", "1"}, "does not apply to 'tokenize'"},
@@ -63,8 +65,27 @@ const std::vector<WrongUse> kWrongUses = {
     {{"run", "-c", "\"a\"", "-f", "b.spnl"}, "more than one query"},
     {{"run", "-f", "/nonexistent/q.spnl"}, "No such file"},
     {{"run", "-f", "/"}, "directory"},
-    {{"run", "-f", "q.json"}, "later version"},
-    {{"run", "-b", "chat"}, "later version"},
+    {{"run", "-b", "chta", "-m", "x"}, "did you mean 'chat'?"},
+    {{"run", "-b", "", "-m", "x"}, "no builtin query ''"},
+    {{"run", "-b", "chat"}, "--model"},
+    {{"run", "-c", "\"a\"", "-b", "chat"}, "more than one query"},
+    {{"run", "-c", "\"a\"", "--to", "json"}, "--show-query"},
+    {{"run", "-s", "-c", "\"a\"", "--to", "xml"}, "'xml'"},
+    {{"run", "-s", "-c", "\"a\"", "--to", "yaml", "--json"}, "contradict"},
+    {{"run", "-s", "--dry-run", "-c", "\"a\""}, "--dry-run"},
+    {{"run", "-s", "--time", "-c", "\"a\""}, "--time"},
+    {{"run", "-q", "-v", "-c", "\"a\""}, "contradict"},
+    {{"run", "-c", "\"a\"", "-n", "0"}, "--n"},
+    {{"run", "-c", "\"a\"", "-k", "0"}, "--chunk-size"},
+    {{"run", "-c", "\"a\"", "-x", "none"}, "--max-aug"},
+    {{"run", "-c", "\"a\"", "-i", "magic"}, "--indexer"},
+    {{"run", "-c", "\"a\"", "-d", "/nonexistent.txt"}, "--document"},
+    {{"run", "-c", "\"a\"", "-d", "/"}, "directory"},
+    {{"run", "-c", "(g \"\" \"a\")"}, "-c:1:4"},
+    {{"run", "-c", "(g model \"a\")"}, "--model"},
+    {{"explain"}, "no query"},
+    {{"explain", "--stage", "think", "-c", "\"a\""}, "--stage"},
+    {{"list", "extra"}, "unexpected argument"},
     {{"run", "-c", "\"a\"", "--set", "novalue"}, "--set"},
     {{"run", "-c", "\"a\"", "--timeout", "0"}, "--timeout"},
     {{"-c", "(user \"hi\""}, "-c:1:1"},
