@@ -7,6 +7,8 @@
 #include "spnl/modelkit/error.h"
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/byte_alphabet.h"
+#include "tokenizer/gguf_kinds.h"
+#include "tokenizer/tokenizer_json.h"
 #include "tokenizer_vocab.h"
 
 namespace spnl::modelkit {
@@ -30,7 +32,9 @@ std::string unescape_blanks(std::string_view text) {
 class TokenizerBase : public Tokenizer {
  public:
   explicit TokenizerBase(const TokenizerData& data)
-      : vocabulary_(data), added_(vocabulary_), add_eos_(data.add_eos.value_or(false)) {}
+      : vocabulary_(data),
+        added_(added_tokens_of(vocabulary_)),
+        add_eos_(data.add_eos.value_or(false)) {}
 
   std::vector<int32_t> encode(std::string_view text,
                               const TokenizeOptions& options) const override {
@@ -174,11 +178,6 @@ class SpmTokenizer final : public TokenizerBase {
   bool add_space_prefix_;
 };
 
-template <typename T>
-std::span<const T> or_empty(const std::optional<std::span<const T>>& values) {
-  return values.value_or(std::span<const T>());
-}
-
 }  // namespace
 
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerData& data) {
@@ -190,8 +189,9 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerData& data) {
     return std::make_unique<SpmTokenizer>(filled);
   }
   if (data.model != "gpt2") {
-    throw Error(ErrorCode::kUnsupported, "tokenizer.ggml.model \"" + data.model.substr(0, 60) +
-                                             "\" is not supported; known are gpt2 and llama");
+    throw Error(ErrorCode::kUnsupported,
+                "tokenizer.ggml.model \"" + data.model.substr(0, 60) +
+                    "\" is not supported; known are gpt2, llama, bert, t5 and gemma4");
   }
   if (!data.pre) {
     throw Error(ErrorCode::kUnsupported,
@@ -201,6 +201,42 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerData& data) {
   }
   return std::make_unique<BpeTokenizer>(data, Pretokenizer(*data.pre));
 }
+
+namespace {
+
+template <typename T>
+std::span<const T> or_empty(const std::optional<std::span<const T>>& values) {
+  return values.value_or(std::span<const T>());
+}
+
+std::unique_ptr<Tokenizer> from_huggingface_json(std::string_view text, const TokenizerData& data) {
+  TokenizerConfig config;
+  config.bos_id = data.bos;
+  config.eos_id = data.eos;
+  config.add_bos = data.add_bos;
+  config.add_eos = data.add_eos;
+  for (const auto& id : {data.eos, data.eot, data.eom}) {
+    if (!id) continue;
+    if (!config.ends) config.ends.emplace();
+    config.ends->push_back(*id);
+  }
+  const JsonFile file(std::string(text), "tokenizer.huggingface.json");
+  return make_pipeline_tokenizer(read_tokenizer_json(file, config));
+}
+
+GgufExtras read_extras(const GgufFile& file, std::string& charsmap) {
+  GgufExtras extras;
+  extras.separator = file.get_uint("tokenizer.ggml.seperator_token_id");  // sic
+  extras.remove_extra_whitespaces =
+      file.get_bool("tokenizer.ggml.remove_extra_whitespaces").value_or(false);
+  if (const auto bytes = file.get_ints("tokenizer.ggml.precompiled_charsmap")) {
+    for (const int64_t byte : *bytes) charsmap += static_cast<char>(byte);
+  }
+  extras.charsmap = charsmap;
+  return extras;
+}
+
+}  // namespace
 
 std::unique_ptr<Tokenizer> tokenizer_from_gguf(const GgufFile& file) {
   const std::string ggml = "tokenizer.ggml.";
@@ -224,6 +260,13 @@ std::unique_ptr<Tokenizer> tokenizer_from_gguf(const GgufFile& file) {
   data.add_eos = file.get_bool(ggml + "add_eos_token");
   data.add_space_prefix = file.get_bool(ggml + "add_space_prefix");
   if (const auto name = file.get_string("general.name")) data.model_name = *name;
+  if (const auto json = file.get_string("tokenizer.huggingface.json"))
+    return from_huggingface_json(*json, data);
+  std::string charsmap;
+  const GgufExtras extras = read_extras(file, charsmap);
+  if (data.model == "bert") return make_pipeline_tokenizer(read_gguf_bert(data, extras));
+  if (data.model == "t5") return make_pipeline_tokenizer(read_gguf_t5(data, extras));
+  if (data.model == "gemma4") return make_pipeline_tokenizer(read_gguf_gemma4(data));
   return make_tokenizer(data);
 }
 

@@ -56,6 +56,8 @@ uint8_t flag_of_type(int64_t type) {
       return Vocabulary::kUnused;
     case 6:
       return Vocabulary::kByte;
+    case kOutsideType:
+      return Vocabulary::kUserDefined | Vocabulary::kOutside;
     default:
       return 0;
   }
@@ -182,7 +184,7 @@ int32_t Vocabulary::find(std::string_view word, uint64_t hash) const {
 
 int32_t Vocabulary::find_plain(std::string_view word, uint64_t hash) const {
   const int32_t id = find(word, hash);
-  return id >= 0 && (flags_[id] & (kControl | kUnknown | kByte)) != 0 ? -1 : id;
+  return id >= 0 && (flags_[id] & (kControl | kUnknown | kByte | kOutside)) != 0 ? -1 : id;
 }
 
 void Vocabulary::find_ends(const TokenizerData& data) {

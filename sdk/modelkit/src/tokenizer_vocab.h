@@ -27,6 +27,9 @@ struct TokenizerData {
       model_name;  ///< general.name: some models need the blanks after control tokens dropped
 };
 
+/// A type of our own beside GGUF's: a user-defined token that is not the model's own.
+constexpr int64_t kOutsideType = 7;
+
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerData& data);
 
 /// Mixes well enough for tables that are masked by a power of two.
@@ -48,6 +51,7 @@ class Vocabulary {
     kUnused = 16,
     kByte = 32,
     kStripRight = 64,  ///< white space after it is dropped
+    kOutside = 128,    ///< not the model's own: never made from plain text
   };
 
   /// Copies what it needs. Throws Error(kCorrupt) for lists of different lengths or none.
@@ -63,7 +67,8 @@ class Vocabulary {
 
   /// The token with this text, whatever its kind; of equal ones the first. -1: none.
   int32_t find(std::string_view text) const { return find(text, hash_bytes(text)); }
-  /// As find, but only what plain text may become: no control, unknown or byte token.
+  /// As find, but only what plain text may become: no control, unknown, byte or outside
+  /// token.
   int32_t find_plain(std::string_view text) const { return find_plain(text, hash_bytes(text)); }
   int32_t find_plain(std::string_view text, uint64_t hash) const;
   /// Hides the memory's latency when many look-ups follow.

@@ -41,7 +41,9 @@ size_t skip_space_back(std::string_view text, size_t at, size_t limit) {
   return at;
 }
 
-std::vector<AddedToken> tokens_of(const Vocabulary& vocabulary) {
+}  // namespace
+
+std::vector<AddedToken> added_tokens_of(const Vocabulary& vocabulary) {
   std::vector<AddedToken> tokens;
   constexpr uint8_t kAdded = Vocabulary::kControl | Vocabulary::kUserDefined | Vocabulary::kUnknown;
   for (int32_t id = 0; id < vocabulary.size(); ++id) {
@@ -55,8 +57,6 @@ std::vector<AddedToken> tokens_of(const Vocabulary& vocabulary) {
   return tokens;
 }
 
-}  // namespace
-
 AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
   std::erase_if(tokens_, [](const AddedToken& token) { return token.text.empty(); });
   std::vector<std::pair<std::string_view, int32_t>> texts;
@@ -64,8 +64,6 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tok
     texts.emplace_back(token.text, static_cast<int32_t>(texts.size()));
   trie_.emplace(std::move(texts));
 }
-
-AddedTokens::AddedTokens(const Vocabulary& vocabulary) : AddedTokens(tokens_of(vocabulary)) {}
 
 std::vector<AddedTokens::Part> AddedTokens::split(const AlignedText& aligned, bool parse_special,
                                                   std::span<const TextRange> literal) const {

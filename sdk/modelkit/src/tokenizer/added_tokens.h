@@ -24,13 +24,14 @@ struct AddedToken {
   bool single_word = false;  ///< only where no word character touches it
 };
 
+/// The control, unknown and user-defined tokens of a vocabulary.
+std::vector<AddedToken> added_tokens_of(const Vocabulary& vocabulary);
+
 /// Finds added tokens spelled in a text: leftmost first, of those the longest, as the models' own
 /// tokenizers do. Const after construction.
 class AddedTokens {
  public:
   explicit AddedTokens(std::vector<AddedToken> tokens);
-  /// The control, unknown and user-defined tokens of a vocabulary.
-  explicit AddedTokens(const Vocabulary& vocabulary);
 
   struct Part {
     size_t begin, end;        ///< bytes of the text

@@ -15,7 +15,8 @@ std::vector<std::pair<std::string_view, int32_t>> plain_tokens(const Vocabulary&
                                                                const UnigramOptions& options) {
   std::vector<std::pair<std::string_view, int32_t>> tokens;
   const int never = Vocabulary::kControl | Vocabulary::kUnknown | Vocabulary::kUnused |
-                    Vocabulary::kByte | (options.user_defined ? 0 : Vocabulary::kUserDefined);
+                    Vocabulary::kByte | Vocabulary::kOutside |
+                    (options.user_defined ? 0 : Vocabulary::kUserDefined);
   const size_t count =
       options.exact.empty() ? static_cast<size_t>(vocabulary.size()) : options.exact.size();
   for (int32_t id = 0; id < static_cast<int32_t>(count); ++id) {

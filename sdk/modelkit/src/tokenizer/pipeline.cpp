@@ -1,5 +1,7 @@
 #include "tokenizer/pipeline.h"
 
+#include <unordered_map>
+
 #include "spnl/modelkit/error.h"
 
 namespace spnl::modelkit {
@@ -21,6 +23,7 @@ class PipelineTokenizer final : public Tokenizer {
   explicit PipelineTokenizer(Pipeline parts)
       : parts_(std::move(parts)),
         vocabulary_(*parts_.vocabulary),
+        normalized_texts_(texts_of(parts_.added_normalized)),
         added_(std::move(parts_.added)),
         added_normalized_(std::move(parts_.added_normalized)) {}
 
@@ -68,7 +71,15 @@ class PipelineTokenizer final : public Tokenizer {
                                          " is outside the vocabulary of " +
                                          std::to_string(vocabulary_.size()));
   }
+  // What was found in normalised text is decoded from there too.
+  static std::unordered_map<int32_t, std::string> texts_of(const std::vector<AddedToken>& tokens) {
+    std::unordered_map<int32_t, std::string> texts;
+    for (const AddedToken& token : tokens) texts.emplace(token.id, token.text);
+    return texts;
+  }
   DecoderChain::Token token_of(int32_t id) const {
+    const auto normalized = normalized_texts_.find(id);
+    if (normalized != normalized_texts_.end()) return {normalized->second, true};
     const uint8_t flags = vocabulary_.flags(id);
     if ((flags & Vocabulary::kUnused) != 0) return {};  // padding of the table, not text
     constexpr uint8_t kAdded = Vocabulary::kControl | Vocabulary::kUserDefined;
@@ -142,6 +153,7 @@ class PipelineTokenizer final : public Tokenizer {
 
   Pipeline parts_;
   const Vocabulary& vocabulary_;
+  std::unordered_map<int32_t, std::string> normalized_texts_;
   AddedTokens added_, added_normalized_;
 };
 

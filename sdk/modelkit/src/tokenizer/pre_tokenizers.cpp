@@ -131,6 +131,27 @@ class CharacterSplitter final : public Splitter {
   Kind kind_;
 };
 
+/// Runs of word characters, and runs of others; without white space.
+class WordsAndOthers final : public Splitter {
+ public:
+  WordsAndOthers() : Splitter(Behavior::kRemoved) {}
+
+ private:
+  void find(std::string_view text, std::vector<Span>& spans) const override {
+    enum Kind { kNothing, kSpace, kWord, kOther } before = kNothing;
+    for (size_t at = 0; at < text.size();) {
+      const Character c = character_at(text, at);
+      const Kind kind = unicode::is_word(c.code)          ? kWord
+                        : unicode::is_white_space(c.code) ? kSpace
+                                                          : kOther;
+      if (kind != before) spans.push_back({at, at, kind == kSpace});
+      at += c.size;
+      spans.back().end = at;
+      before = kind;
+    }
+  }
+};
+
 bool is_punctuation(char32_t c) {
   const bool ascii = (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
                      (c >= '{' && c <= '~');
@@ -353,10 +374,7 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(const JsonFile& file,
   }
   if (type == "Punctuation") return at_characters(is_punctuation, read_behavior(file, value));
   if (type == "WhitespaceSplit") return at_characters(unicode::is_white_space, Behavior::kRemoved);
-  if (type == "Whitespace") {
-    return std::make_unique<PatternSplitter>(TextPattern(regex_from_oniguruma("\\w+|[^\\w\\s]+")),
-                                             Behavior::kRemoved, /*invert=*/true);
-  }
+  if (type == "Whitespace") return std::make_unique<WordsAndOthers>();
   if (type == "Digits") {
     return at_characters(unicode::is_numeric, file.flag(value, "individual_digits", false)
                                                   ? Behavior::kIsolated

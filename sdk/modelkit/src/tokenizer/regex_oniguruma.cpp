@@ -11,7 +11,9 @@ namespace {
 
 // \s is White_Space; PCRE2's own would add U+180E. \w has marks and connectors, \h is a hex digit.
 constexpr std::string_view kSpace = "\\t-\\r\\x{85}\\p{Z}";
-constexpr std::string_view kWord = "\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\x{24b6}-\\x{24e9}";
+constexpr std::string_view kWord =
+    "\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"
+    "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}";
 constexpr std::string_view kHex = "0-9A-Fa-f";
 constexpr size_t kDeepest = 64;
 constexpr size_t kNone = SIZE_MAX;

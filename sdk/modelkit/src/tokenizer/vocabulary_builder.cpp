@@ -48,7 +48,8 @@ void VocabularyBuilder::place_added() {
     if (spec.token.text.empty() || entry.placed) continue;
     entry.placed = true;
     uint64_t& id = entry.id;
-    if (id == UINT64_MAX) {
+    const bool outside = id == UINT64_MAX;
+    if (outside) {
       id = placed.empty() || highest < model_size ? model_size : highest + 1;
       const bool taken = id < types_.size() && types_[id] != kUnused;
       if (taken && spec.id) id = *spec.id;
@@ -57,7 +58,8 @@ void VocabularyBuilder::place_added() {
     highest = placed.empty() ? id : std::max(highest, id);
     own_texts_.push_back(spec.token.text);
     const double score = id < scores_.size() ? scores_[id] : 0;
-    set(id, own_texts_.back(), spec.token.control ? kControl : kUserDefined, score);
+    const Type type = spec.token.control ? kControl : outside ? kOutside : kUserDefined;
+    set(id, own_texts_.back(), type, score);
     spec.token.id = static_cast<int32_t>(id);
     placed.push_back(std::move(spec));
   }

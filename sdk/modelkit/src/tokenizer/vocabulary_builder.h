@@ -12,14 +12,15 @@ namespace spnl::modelkit {
 /// Collects tokens in any order and makes a Vocabulary of them. Texts must live until finish().
 class VocabularyBuilder {
  public:
-  /// Token types of GGUF, which Vocabulary understands.
+  /// What TokenizerData calls types.
   enum Type : int64_t {
     kNormal = 1,
     kUnknown = 2,
     kControl = 3,
     kUserDefined = 4,
     kUnused = 5,
-    kByte = 6
+    kByte = 6,
+    kOutside = kOutsideType
   };
 
   /// `file_bytes`: no file of that size can mean ids above it.

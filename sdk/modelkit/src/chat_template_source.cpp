@@ -1,0 +1,62 @@
+#include "chat_template_source.h"
+
+#include <optional>
+
+#include "spnl/modelkit/error.h"
+#include "tokenizer/json_file.h"
+
+namespace spnl::modelkit {
+namespace {
+
+std::unique_ptr<ChatTemplate> refusing_template(std::string_view why) {
+  std::string text;
+  for (const char c : why.substr(0, 300))
+    text += c == '\'' ? '"' : c == '\\' ? '/' : static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+  return std::make_unique<ChatTemplate>("{{ raise_exception('" + text + "') }}");
+}
+
+std::unique_ptr<ChatTemplate> parse(std::string_view source) {
+  try {
+    return std::make_unique<ChatTemplate>(source);
+  } catch (const Error& error) {
+    return refusing_template("the model has a broken chat template (" + std::string(error.what()) +
+                             "); use raw prompts");
+  }
+}
+
+/// The member "chat_template": a string, or a list of {name, template}.
+std::optional<std::string> template_of(const JsonFile& file) {
+  const JsonFile::Value* const value = JsonFile::find(file.root(), "chat_template");
+  if (value == nullptr) return std::nullopt;
+  if (value->IsString()) return std::string(view_of(*value));
+  if (!value->IsArray()) file.corrupt("chat_template is neither a string nor a list");
+  std::optional<std::string> first;
+  for (const JsonFile::Value& entry : value->GetArray()) {
+    const std::string_view source = file.string(entry, "template", "");
+    if (file.string(entry, "name", "") == "default") return std::string(source);
+    if (!first) first = source;
+  }
+  return first;
+}
+
+}  // namespace
+
+std::unique_ptr<ChatTemplate> read_chat_template(const GgufFile& file) {
+  for (const char* const key : {"tokenizer.chat_template", "tokenizer.chat_template.default"}) {
+    if (const auto source = file.get_string(key)) return parse(*source);
+  }
+  return nullptr;
+}
+
+std::unique_ptr<ChatTemplate> read_chat_template(const std::filesystem::path& folder) {
+  if (const auto source = read_text_file(folder / "chat_template.jinja")) return parse(*source);
+  for (const char* const name : {"chat_template.json", "tokenizer_config.json"}) {
+    auto text = read_text_file(folder / name);
+    if (!text) continue;
+    if (const auto source = template_of(JsonFile(std::move(*text), (folder / name).string())))
+      return parse(*source);
+  }
+  return nullptr;
+}
+
+}  // namespace spnl::modelkit
