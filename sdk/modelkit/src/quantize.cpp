@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 
+#include "mapped_file.h"
 #include "quantize_encoders.h"
 #include "spnl/modelkit/block_formats.h"
 #include "spnl/modelkit/error.h"
@@ -67,6 +68,59 @@ void quantize_row(TensorType type, const float* values, uint64_t elements, void*
     make_finite(values + i, info->block_elements, block);
     encode(block, importance != nullptr ? importance + i : nullptr, to);
   }
+}
+
+TensorType type_for_rows(TensorType type, uint64_t columns) {
+  using enum TensorType;
+  const auto next = [](TensorType from) {
+    switch (from) {
+      case kQ2_K:
+      case kQ3_K:
+      case kIQ4_XS:
+        return kIQ4_NL;
+      case kQ4_K:
+        return kQ5_0;
+      case kQ5_K:
+        return kQ5_1;
+      case kQ6_K:
+        return kQ8_0;
+      default:
+        return kF16;
+    }
+  };
+  while (columns % tensor_type_info(type)->block_elements != 0) type = next(type);
+  return type;
+}
+
+namespace {
+
+class QuantizedRows final : public RowSource {
+ public:
+  QuantizedRows(const Weight& weight, TensorType type) : weight_(weight), type_(type) {}
+
+  void read(uint64_t first, uint64_t count, std::byte* out) const override {
+    const uint64_t columns = weight_.columns(), row_bytes = tensor_bytes(type_, columns);
+    std::vector<float> row(columns);
+    for (uint64_t i = 0; i < count; ++i) {
+      weight_.read_floats(first + i, 1, row.data());
+      quantize_row(type_, row.data(), columns, out + i * row_bytes);
+    }
+    if (weight_.data() != nullptr)
+      forget_pages({weight_.data() + first * weight_.row_bytes(), count * weight_.row_bytes()});
+  }
+
+ private:
+  const Weight weight_;
+  const TensorType type_;
+};
+
+}  // namespace
+
+Weight quantized(const Weight& weight, TensorType type) {
+  Weight out(weight.name(), type, weight.rows(), weight.columns(),
+             std::make_shared<QuantizedRows>(weight, type));
+  out.set_input_order(weight.shared_input_order());
+  return out;
 }
 
 }  // namespace spnl::modelkit

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "spnl/modelkit/tensor_type.h"
+#include "spnl/modelkit/weight.h"
 
 namespace spnl::modelkit {
 
@@ -16,5 +17,13 @@ bool can_quantize(TensorType type);
 /// a type that cannot be made.
 void quantize_row(TensorType type, const float* values, uint64_t elements, void* out,
                   const float* importance = nullptr);
+
+/// `type`, or the next best one whose blocks rows of `columns` elements fill.
+TensorType type_for_rows(TensorType type, uint64_t columns);
+
+/// `weight` in blocks of `type`, whose blocks its rows must fill: quantised row by row each time
+/// rows are read, so that the floats are never in memory as a whole. Pages of a mapped file that
+/// were read are given back.
+Weight quantized(const Weight& weight, TensorType type);
 
 }  // namespace spnl::modelkit
