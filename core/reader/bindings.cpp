@@ -37,6 +37,8 @@ std::optional<std::string> text_of(const BindingValue& value) {
 std::string unbound_hint(const std::string& name, std::vector<std::string> known) {
   if (name == "model") return "give it with --model";
   if (name == "prompt") return "give it with --prompt";
+  if (name == "documents") return "give them with --document";
+  if (name == "embedding_model") return "give it with --embedding-model";
   for (const char* usual :
        {"model", "prompt", "n", "temperature", "max_tokens", "chunk_size", "embedding_model"})
     known.emplace_back(usual);

@@ -21,6 +21,8 @@ Value build_monad(Interpreter&, Call&);
 Value build_generate(Interpreter&, Call&);
 Value build_repeat(Interpreter&, Call&);
 Value build_map(Interpreter&, Call&);
+Value build_extract(Interpreter&, Call&);
+Value build_combine(Interpreter&, Call&);
 
 // forms_files.cpp
 Value build_file(Interpreter&, Call&);
@@ -52,7 +54,5 @@ Value build_document(Interpreter&, Call&);
 Value build_binary(Interpreter&, Call&);
 Value build_augment(Interpreter&, Call&);
 Value build_with(Interpreter&, Call&);
-Value build_extract(Interpreter&, Call&);
-Value build_combine(Interpreter&, Call&);
 
 }  // namespace spnl::reader

@@ -138,6 +138,22 @@ Query repeated(Interpreter& in, Call& call, uint32_t n, Query body) {
   return {std::move(plus), position};
 }
 
+/// A generate of `model` at temperature 0 over what other models answered.
+Value over_answers(Interpreter& in, Call& call, Query body, std::string task) {
+  const SourcePosition position = in.position(call);
+  std::string model = model_name(in, call.values[0]);
+  Cross cross;
+  cross.children.push_back(
+      {System{"You put together what other models answered. Reply with the answers alone, without "
+              "introduction, explanation or markup."},
+       position});
+  cross.children.push_back(std::move(body));
+  cross.children.push_back({User{std::move(task)}, position});
+  Generate generate{std::move(model), {}, QueryBox(Query{std::move(cross), position})};
+  generate.sampling.temperature = 0.0;
+  return {Query{std::move(generate), position}, position};
+}
+
 }  // namespace
 
 Value build_generate(Interpreter& in, Call& call) {
@@ -193,6 +209,21 @@ Value build_map(Interpreter& in, Call& call) {
     map.model = model_name(in, std::get<Option>(given["model"]->data).values[0]);
   read_sampling(in, given, map.sampling);
   return {Query{std::move(map), position}, position};
+}
+
+Value build_extract(Interpreter& in, Call& call) {
+  in.expect_count(call, 3, 3, "(extract MODEL COUNT BODY)");
+  const uint64_t n = in.whole(call.values[1], 1, UINT32_MAX, "a whole number from 1");
+  const std::string answers =
+      n == 1 ? "the final answer" : "the " + std::to_string(n) + " final answers";
+  return over_answers(in, call, in.query(call.values[2]),
+                      "Extract " + answers + " from the text above, each in its simplest form.");
+}
+
+Value build_combine(Interpreter& in, Call& call) {
+  in.expect_count(call, 2, 2, "(combine MODEL BODY)");
+  return over_answers(in, call, in.query(call.values[1]),
+                      "Merge the answers above into one JSON array. Keep their order.");
 }
 
 }  // namespace spnl::reader

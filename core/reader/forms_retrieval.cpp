@@ -1,5 +1,4 @@
 #include "reader/forms.h"
-#include "reader/sampling.h"
 
 namespace spnl::reader {
 namespace {
@@ -26,23 +25,6 @@ std::string embedding_model(const Interpreter& in, Value& value) {
   if (name.empty())
     in.source().fail(value.position, "an empty string", "an embedding model's name");
   return name;
-}
-
-/// A generate of `model` at temperature 0 over what other models answered.
-Value over_answers(Interpreter& in, Call& call, Query body, std::string task) {
-  const SourcePosition position = in.position(call);
-  std::string model = in.string(call.values[0], "a model's name");
-  if (model.empty()) in.source().fail(call.values[0].position, "an empty string", "a model's name");
-  Cross cross;
-  cross.children.push_back(
-      {System{"You put together what other models answered. Reply with the answers alone, without "
-              "introduction, explanation or markup."},
-       position});
-  cross.children.push_back(std::move(body));
-  cross.children.push_back({User{std::move(task)}, position});
-  Generate generate{std::move(model), {}, QueryBox(Query{std::move(cross), position})};
-  generate.sampling.temperature = 0.0;
-  return {Query{std::move(generate), position}, position};
 }
 
 }  // namespace
@@ -111,21 +93,6 @@ Value build_with(Interpreter& in, Call& call) {
   cross.children.push_back({User{"Please answer this question:"}, position});
   cross.children.push_back(std::move(std::get<Query>(question.data)));
   return {Query{std::move(cross), position}, position};
-}
-
-Value build_extract(Interpreter& in, Call& call) {
-  in.expect_count(call, 3, 3, "(extract MODEL COUNT BODY)");
-  const uint64_t n = in.whole(call.values[1], 1, UINT32_MAX, "a whole number from 1");
-  const std::string answers =
-      n == 1 ? "the final answer" : "the " + std::to_string(n) + " final answers";
-  return over_answers(in, call, in.query(call.values[2]),
-                      "Extract " + answers + " from the text above, each in its simplest form.");
-}
-
-Value build_combine(Interpreter& in, Call& call) {
-  in.expect_count(call, 2, 2, "(combine MODEL BODY)");
-  return over_answers(in, call, in.query(call.values[1]),
-                      "Merge the answers above into one JSON array. Keep their order.");
 }
 
 }  // namespace spnl::reader

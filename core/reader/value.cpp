@@ -9,6 +9,20 @@
 namespace spnl::reader {
 namespace {
 
+size_t bytes_of(const std::vector<std::string>& strings) {
+  size_t bytes = 0;
+  for (const std::string& string : strings) bytes += sizeof(std::string) + string.size();
+  return bytes;
+}
+
+size_t bytes_of(const Document& document) {
+  size_t bytes = document.name.size();
+  if (const auto* text = std::get_if<std::string>(&document.content)) bytes += text->size();
+  if (const auto* raw = std::get_if<std::vector<uint8_t>>(&document.content)) bytes += raw->size();
+  return bytes;
+}
+
+/// Of a node alone.
 size_t text_bytes(const Query& query) {
   return std::visit(
       [](const auto& node) -> size_t {
@@ -16,9 +30,17 @@ size_t text_bytes(const Query& query) {
         if constexpr (ir::is_message<T> || ir::is_any_of<T, Print>) {
           return node.text.size();
         } else if constexpr (ir::is_any_of<T, Map>) {
-          size_t bytes = 0;
-          for (const std::string& input : node.inputs) bytes += sizeof(std::string) + input.size();
-          return bytes;
+          return bytes_of(node.inputs) + bytes_of(node.sampling.stop);
+        } else if constexpr (ir::is_any_of<T, Generate>) {
+          return bytes_of(node.sampling.stop);
+        } else if constexpr (ir::is_any_of<T, Repeat>) {
+          return bytes_of(node.generate.sampling.stop);
+        } else if constexpr (ir::is_any_of<T, Augment>) {
+          return bytes_of(node.document);
+        } else if constexpr (ir::is_any_of<T, Ask>) {
+          return node.prompt.size();
+        } else if constexpr (ir::is_any_of<T, Fetch>) {
+          return node.location.size();
         } else {
           return 0;
         }
@@ -89,13 +111,8 @@ size_t weight(const Value& value) {
     return sizeof(Value) + string->size();
   if (const auto* query = std::get_if<Query>(&value.data))
     return sizeof(Value) + tree_bytes(*query);
-  if (const auto* document = std::get_if<Document>(&value.data)) {
-    size_t bytes = sizeof(Value) + document->name.size();
-    if (const auto* text = std::get_if<std::string>(&document->content)) bytes += text->size();
-    if (const auto* raw = std::get_if<std::vector<uint8_t>>(&document->content))
-      bytes += raw->size();
-    return bytes;
-  }
+  if (const auto* document = std::get_if<Document>(&value.data))
+    return sizeof(Value) + bytes_of(*document);
   size_t bytes = sizeof(Value);
   if (const auto* list = std::get_if<List>(&value.data))
     for (const Value& item : list->items) bytes += weight(item);

@@ -299,6 +299,11 @@ BOOST_AUTO_TEST_CASE(refuses_to_grow_without_end) {
   std::string text = "\"x\"", bombs = "(seq a a)";
   for (int i = 0; i < 60; ++i) bombs = "(let ((a (seq a a))) " + bombs + ")";
   BOOST_CHECK_THROW(read("(let ((a \"x\")) " + bombs + ")"), Error);
+  const std::string large = "(document \"n\" \"" + std::string(1'000'000, 'x') + "\")";
+  BOOST_CHECK_THROW(
+      read("(let ((d " + large + ")) (seq (foreach i 0 1000 (augment \"e\" \"q\" d))))"), Error);
+  BOOST_CHECK_THROW(
+      read("(let ((d (augment \"e\" \"q\" " + large + "))) (seq (foreach i 0 1000 d)))"), Error);
   BOOST_CHECK_THROW(read("(seq (foreach i 0 1000000 (seq (foreach j 0 1000000 \"x\"))))"), Error);
 }
 
