@@ -68,16 +68,16 @@ Weight four_bit(const LinearReader& reader) {
   const uint64_t elements = reader.in * reader.out,
                  block = state.get_uint("blocksize").value_or(64);
   if (block == 0) state.corrupt("blocksize", "is 0");
-  const Tensor& weight = *reader.find(".weight");
-  if (weight.type != kU8 || weight.bytes != (elements + 1) / 2)
-    reader.corrupt(".weight", "does not hold two elements a byte of the layer");
+  const Tensor* weight = reader.find(".weight");
+  if (weight == nullptr || weight->type != kU8 || weight->bytes != (elements + 1) / 2)
+    reader.corrupt(".weight", "is missing or does not hold two elements a byte of the layer");
   auto rows = std::make_shared<FourBitRows>();
   const auto values = floats_of(reader.need(".weight.quant_map", {16}, {kF32}));
   std::copy(values.begin(), values.end(), rows->values.begin());
   rows->absmax = read_absmax(reader, state, (elements + block - 1) / block);
   rows->block = block;
   rows->columns = reader.in;
-  rows->codes = weight.data;
+  rows->codes = weight->data;
   return Weight(reader.stem, kF32, reader.out, reader.in, std::move(rows));
 }
 
