@@ -22,6 +22,9 @@ Stage stage_option(const Arguments& args) {
 int run(Invocation& invocation) {
   const Arguments& args = invocation.args;
   Terminal& terminal = invocation.terminal;
+  if (args.has("time"))
+    throw Error(ErrorCode::kUsage, "nothing runs whose times could be printed", "--time",
+                "leave it out, or use run");
   const Stage stage = stage_option(args);
   const QueryForm form = query_form(args);
   const EvaluateOptions options = evaluate_options(args, terminal, invocation.interrupt.token());

@@ -19,11 +19,15 @@ class PlainLines : public LineInput {
   PlainLines(Interrupt& interrupt, bool prompts) : interrupt_(interrupt), prompts_(prompts) {}
 
   Event read(const char* prompt, std::string& line) override {
-    if (prompts_) (void)!::write(STDERR_FILENO, prompt, std::string_view(prompt).size());
+    if (prompts_) show(prompt);
     for (size_t looked_at = 0;;) {
       const size_t end = buffer_.find('\n', looked_at);
       if (end != std::string::npos) return take(end, 1, line);
-      if (ended_) return buffer_.empty() ? Event::kEnd : take(buffer_.size(), 0, line);
+      if (ended_ && buffer_.empty()) {
+        if (prompts_) show("\n");
+        return Event::kEnd;
+      }
+      if (ended_) return take(buffer_.size(), 0, line);
       if (buffer_.size() > kLongestLine)
         throw Error(ErrorCode::kUsage, "a line of more than 16 MB", "standard input",
                     "break it into several");
@@ -33,6 +37,10 @@ class PlainLines : public LineInput {
   }
 
  private:
+  static void show(std::string_view text) {
+    (void)!::write(STDERR_FILENO, text.data(), text.size());
+  }
+
   Event take(size_t length, size_t line_break, std::string& line) {
     line = buffer_.substr(0, length);
     buffer_.erase(0, length + line_break);

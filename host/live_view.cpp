@@ -10,8 +10,9 @@ namespace spnl::host {
 namespace {
 
 constexpr std::chrono::milliseconds kBetweenDraws(100);
-constexpr size_t kMostRows = 12;    // more than these say nothing at a glance
-constexpr size_t kTailBytes = 800;  // kept of what a generation wrote: more than a line shows
+constexpr size_t kMostRows = 12;        // more than these say nothing at a glance
+constexpr double kShortestRate = 0.05;  // seconds: over less, a rate is noise
+constexpr size_t kTailBytes = 800;      // kept of what a generation wrote: more than a line shows
 
 double seconds(std::chrono::steady_clock::duration time) {
   return std::chrono::duration<double>(time).count();
@@ -132,7 +133,7 @@ std::vector<std::string> LiveView::lines(Terminal::Size room) const {
     const std::string times = row->samples > 1 ? " x" + std::to_string(row->samples) : "";
     const double wrote = seconds(row->last - row->first);
     const std::string rate =
-        row->tokens > row->samples && wrote > 0
+        row->tokens > row->samples && wrote > kShortestRate
             ? format("%.1f tok/s", static_cast<double>(row->tokens - row->samples) / wrote)
             : "";
     std::string line = "  " + padded(row->node + times, node_width) + "  " +
