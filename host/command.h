@@ -28,6 +28,8 @@ Command template_command();
 Command score_command();
 Command bench_command();
 Command list_command();
+Command quantize_command();
+Command inspect_command();
 Command backends_command();
 Command doctor_command();
 

@@ -10,9 +10,10 @@ namespace spnl::host {
 namespace {
 
 std::vector<Command> commands() {
-  return {run_command(),      explain_command(),  chat_command(),     generate_command(),
-          tokenize_command(), template_command(), score_command(),    bench_command(),
-          list_command(),     backends_command(), doctor_command()};
+  return {run_command(),      explain_command(),  chat_command(),    generate_command(),
+          tokenize_command(), template_command(), score_command(),   bench_command(),
+          list_command(),     quantize_command(), inspect_command(), backends_command(),
+          doctor_command()};
 }
 
 struct PlannedCommand {

@@ -144,6 +144,12 @@ std::optional<QuantMix> find_quant_mix(std::string_view name) {
   return std::nullopt;
 }
 
+std::optional<QuantMix> quant_mix_of(uint64_t file_type) {
+  for (const QuantMix& mix : kMixes)
+    if (mix.file_type == file_type) return mix;
+  return std::nullopt;
+}
+
 std::vector<std::string> quant_mix_names() {
   std::vector<std::string> names;
   for (const QuantMix& mix : kMixes) names.emplace_back(mix.name);

@@ -24,6 +24,7 @@ struct QuantMix {
 
 /// Ignores case; "Q3_K", "Q4_K", "Q5_K" mean the _M mix. Nothing for an unknown name.
 std::optional<QuantMix> find_quant_mix(std::string_view name);
+std::optional<QuantMix> quant_mix_of(uint64_t file_type);  ///< of a file's general.file_type
 std::vector<std::string> quant_mix_names();
 
 /// What the rules want to know of a model besides its tensors.
