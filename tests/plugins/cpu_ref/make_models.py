@@ -25,7 +25,7 @@ COMMON = dict(vocab_size=VOCAB, hidden_size=8, intermediate_size=12, num_hidden_
               num_key_value_heads=1, max_position_embeddings=128, bos_token_id=1, eos_token_id=2, pad_token_id=None,
               tie_word_embeddings=False)
 HEADS = dict(head_dim=8)  # not hidden size / heads
-YARN = dict(rope_type="yarn", rope_theta=100.0, factor=4.0, original_max_position_embeddings=16)
+YARN = dict(rope_type="yarn", rope_theta=10.0, factor=4.0, original_max_position_embeddings=16)
 LONG = dict(rope_type="longrope", rope_theta=100.0, original_max_position_embeddings=16)
 
 # name: (config class, its settings, of which some are put into the class's rope_parameters)
@@ -70,7 +70,7 @@ MODELS = {
     "olmo2": ("Olmo2", {}),
     "olmo3": ("Olmo3", dict(num_hidden_layers=3, sliding_window=8, layer_types=[
         "sliding_attention", "full_attention", "sliding_attention"], rope_parameters=dict(
-            full_attention=YARN, sliding_attention=dict(rope_type="default", rope_theta=100.0)))),
+            full_attention=YARN, sliding_attention=dict(rope_type="default", rope_theta=10.0)))),
     "cohere": ("Cohere", dict(use_qk_norm=True, logit_scale=0.25, tie_word_embeddings=True)),
     "cohere2": ("Cohere2", dict(num_hidden_layers=3, sliding_window=8, logit_scale=0.25, tie_word_embeddings=True,
                                 layer_types=["sliding_attention", "full_attention", "sliding_attention"])),
