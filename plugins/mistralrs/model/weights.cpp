@@ -168,13 +168,14 @@ Weights load_weights(Ops& ops, const modelkit::ModelSpec& spec, uint64_t limit,
   const uint64_t total = spec.layers.size() + 1;
   Weights weights;
   weights.embedding = spec.embedding;
-  for (const modelkit::LayerSpec& layer : spec.layers) {
-    if (!progress(weights.layers.size(), total)) throw LoadStopped();
-    weights.layers.push_back(load_layer(loader, layer));
-  }
-  if (!progress(total - 1, total)) throw LoadStopped();
+  if (!progress(0, total)) throw LoadStopped();
+  // The largest matrix first: while it is packed it is there twice, and nothing else is yet.
   weights.output_norm = loader.norm(spec.output_norm);
   weights.output = loader.linear(spec.output);
+  for (const modelkit::LayerSpec& layer : spec.layers) {
+    if (!progress(weights.layers.size() + 1, total)) throw LoadStopped();
+    weights.layers.push_back(load_layer(loader, layer));
+  }
   progress(total, total);
   weights.bytes = loader.bytes();
   weights.all_float32 = loader.all_float32();

@@ -119,7 +119,8 @@ class Builder {
     RopeSpec r;
     r.pairs = kind;
     r.first_dim = first;
-    for (uint32_t i = 0; i < pairs; ++i) r.inv_freq.push_back(std::pow(500.0, -static_cast<double>(i) / pairs));
+    for (uint32_t i = 0; i < pairs; ++i)
+      r.inv_freq.push_back(std::pow(500.0, -static_cast<double>(i) / pairs));
     return r;
   }
   ModelSpec model(std::vector<LayerSpec> layers, std::vector<RopeSpec> ropes) {

@@ -24,7 +24,8 @@ void norm(const NormParams& params, const float* weight, const float* bias, cons
     mean = sum_of(x, n, [](V::F sum, V::F v, int) { return V::add(sum, v); }) / size;
   const V::F center = V::set1(mean);
   const float squares = sum_of(x, n, [&](V::F sum, V::F v, int lanes) {
-    const V::F d = V::keep(V::sub(v, center), 0, lanes, 0.0f);
+    V::F d = V::sub(v, center);
+    if (lanes < V::kLanes) d = V::keep(d, 0, lanes, 0.0f);  // beyond the row
     return V::fma(d, d, sum);
   });
   const V::F scale = V::set1(1.0f / __builtin_sqrtf(squares / size + params.eps));
