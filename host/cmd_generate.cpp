@@ -51,6 +51,7 @@ GenerateRequest make_request(const Arguments& args) {
   if (sampling.min_p) request.min_p = static_cast<float>(*sampling.min_p);
   if (sampling.repeat_penalty)
     request.repeat_penalty = static_cast<float>(*sampling.repeat_penalty);
+  add_penalties(args, request);
   return request;
 }
 

@@ -18,6 +18,10 @@ LoadOptions load_options(const Arguments& args);
 /// for values out of range.
 Sampling sampling_options(const Arguments& args);
 
+/// What the language has no word for: --presence-penalty, --dry, --logit-bias, --min-tokens, ...
+/// Throws Error(kUsage) likewise.
+void add_penalties(const Arguments& args, GenerateRequest& request);
+
 /// --model (or SPNL_MODEL) behind the prefix of --backend; "" when none is given.
 std::string model_option(const Arguments& args);
 /// The same; Error(kUsage) when none is given.

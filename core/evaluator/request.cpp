@@ -45,8 +45,9 @@ bool repeats_exactly(const Sampling& effective) {
   return effective.seed.has_value() || effective.temperature == 0.0;
 }
 
-GenerateRequest base_request(const Sampling& effective, uint64_t seed) {
-  GenerateRequest request;
+GenerateRequest base_request(const GenerateRequest& begin, const Sampling& effective,
+                             uint64_t seed) {
+  GenerateRequest request = begin;
   set(request.temperature, effective.temperature);
   const uint64_t tokens = effective.max_tokens.value_or(0);
   if (tokens > 0)  // 0: until the model stops or its context is full

@@ -125,7 +125,7 @@ void Run::submit(uint32_t index) {
   const ModelState& state = models_[model_name(job.unit.node)];
   if (state.failed) return job_failed(index, nullptr);
   job.completions.resize(job.samples);
-  GenerateRequest request = base_request(sampling(job.unit.node), job.seed);
+  GenerateRequest request = base_request(options_.request, sampling(job.unit.node), job.seed);
   request.prompt = std::move(job.prompt);
   const bool bulk = state.bulk_repeat || job.samples == 1;
   const uint32_t requests = bulk ? 1 : job.samples;

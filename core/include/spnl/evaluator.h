@@ -36,6 +36,7 @@ struct EvaluateOptions {
   std::optional<uint64_t> default_max_tokens;  ///< for generates that give none
   std::optional<double> default_temperature;   ///< likewise; else 0.6
   Sampling defaults;                           ///< top-k, top-p, ... for generates that give none
+  GenerateRequest request;                     ///< where every request begins: penalties, biases, ...
   uint64_t seed = 0;                           ///< mixed with each node's path: a run repeats exactly
   LoadOptions load;
   bool keep_going = false;  ///< a failure stops only what depends on it; see Observer::on_failure
