@@ -147,6 +147,17 @@ std::optional<std::span<const int64_t>> GgufFile::get_ints(std::string_view key)
   impl_->wrong_type(key, "a list of integers");
 }
 
+std::optional<std::string> GgufFile::get_bytes(std::string_view key) const {
+  const Value* value = find_value(key);
+  if (value == nullptr) return std::nullopt;
+  if (const auto* bytes = std::get_if<std::string_view>(value)) return std::string(*bytes);
+  const auto* list = std::get_if<std::vector<int64_t>>(value);
+  if (list == nullptr) impl_->wrong_type(key, "a list of bytes");
+  std::string bytes;
+  for (const int64_t byte : *list) bytes += static_cast<char>(byte);
+  return bytes;
+}
+
 std::optional<std::span<const double>> GgufFile::get_floats(std::string_view key) const {
   const Value* value = find_value(key);
   if (value == nullptr) return std::nullopt;

@@ -229,9 +229,7 @@ GgufExtras read_extras(const GgufFile& file, std::string& charsmap) {
   extras.separator = file.get_uint("tokenizer.ggml.seperator_token_id");  // sic
   extras.remove_extra_whitespaces =
       file.get_bool("tokenizer.ggml.remove_extra_whitespaces").value_or(false);
-  if (const auto bytes = file.get_ints("tokenizer.ggml.precompiled_charsmap")) {
-    for (const int64_t byte : *bytes) charsmap += static_cast<char>(byte);
-  }
+  charsmap = file.get_bytes("tokenizer.ggml.precompiled_charsmap").value_or("");
   extras.charsmap = charsmap;
   return extras;
 }

@@ -257,3 +257,20 @@ BOOST_AUTO_TEST_CASE(overlapping_tensors_are_refused) {
   bytes.replace(b + 1 + 4 + 8 + 4, 8, std::string(8, '\0'));
   check_refused(bytes, ErrorCode::kCorrupt, "overlaps");
 }
+
+BOOST_AUTO_TEST_CASE(arrays_of_bytes_short_and_long) {
+  const TempDir dir;
+  for (const size_t size : {size_t{3}, size_t{100000}}) {
+    std::vector<uint8_t> bytes(size, 0xC3);
+    const auto file =
+        GgufFile::open(dir.write("m", GgufBuilder()
+                                          .numbers("map", kU8, bytes)
+                                          .numbers("small", kU16, std::vector<uint16_t>{7})
+                                          .bytes()));
+    BOOST_TEST(*file->get_bytes("map") == std::string(size, '\xC3'));
+    BOOST_TEST((*file->get_ints("small"))[0] == 7);
+    BOOST_TEST(!file->get_bytes("absent"));
+  }
+  check_refused(GgufBuilder().numbers("k", kU16, std::vector<uint16_t>(5000)).bytes(),
+                ErrorCode::kCorrupt, "small numbers");
+}

@@ -20,7 +20,7 @@ namespace spnl::modelkit {
 class GgufFile final : public TensorSource {
  public:
   /// Integers keep their sign (i64 / u64), both float widths become double; arrays of strings are views into the file,
-  /// arrays of numbers are converted; but a long array of bytes (a charsmap) is a string.
+  /// arrays of numbers are converted; but a long array of bytes is a string: see get_bytes.
   using Value = std::variant<bool, int64_t, uint64_t, double, std::string_view, std::vector<bool>, std::vector<int64_t>,
                              std::vector<double>, std::vector<std::string_view>>;
 
@@ -44,6 +44,7 @@ class GgufFile final : public TensorSource {
   std::optional<std::string_view> get_string(std::string_view key) const;
   std::optional<std::span<const std::string_view>> get_strings(std::string_view key) const;
   std::optional<std::span<const int64_t>> get_ints(std::string_view key) const;
+  std::optional<std::string> get_bytes(std::string_view key) const;  ///< an array of bytes, short or long
   std::optional<std::span<const double>> get_floats(std::string_view key) const;
 
   const Tensor* find(std::string_view name) const override;
