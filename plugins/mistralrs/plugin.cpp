@@ -71,9 +71,6 @@ Settings settings_of(const spnl_host& host, const spnl_load& load) {
   Settings settings = read_settings(lookup);
   settings.max_context = load.max_context;
   settings.memory_limit = load.memory_limit;
-  if (const auto isq = lookup("MISTRALRS_ISQ"); isq && !isq->empty())
-    log(host, SPNL_LOG_NOTE,
-        "MISTRALRS_ISQ=" + *isq + " is ignored: a GGUF file is quantised already");
   const std::string_view dtype = abi::view(load.dtype);
   if (!dtype.empty() && dtype != "auto")
     throw abi::Failure(SPNL_UNSUPPORTED,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "spnl/modelkit/error.h"
+#include "spnl/modelkit/quantize_isq.h"
 
 namespace spnl::mistralrs {
 namespace {
@@ -78,6 +79,8 @@ Model::Model(const std::filesystem::path& path, const modelkit::OpenOptions& opt
   if (!settings_.paged) settings_.block_size = static_cast<int32_t>(context_);
   for (const modelkit::RopeSpec& rope : bundle_.spec.ropes)
     if (rope.long_from != 0) long_from_ = rope.long_from;
+  if (settings_.isq && modelkit::quantize_linears(bundle_.spec, *settings_.isq) == 0)
+    note("MISTRALRS_ISQ changes nothing: the model's weights are quantised already");
   set_torch_threads(settings_.threads);
   runtime_ = std::make_unique<Runtime>(bundle_, settings_, progress);
 }

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "spnl/modelkit/error.h"
+#include "spnl/modelkit/quantize_isq.h"
 
 namespace spnl::mistralrs {
 namespace {
@@ -95,6 +96,7 @@ Settings read_settings(const Lookup& lookup) {
     s.prefix_entries =
         off ? 0 : static_cast<size_t>(as_int("MISTRALRS_PREFIX_CACHE_N", *v, 0, kMaxPrefixEntries));
   }
+  if (const auto v = lookup("MISTRALRS_ISQ"); v && !v->empty()) s.isq = modelkit::parse_isq(*v);
   if (const auto v = lookup("kv_type")) s.kv_type = as_kv_type(*v);
   if (const auto v = lookup("kv_memory")) s.kv_bytes = as_bytes("kv_memory", *v);
   return s;

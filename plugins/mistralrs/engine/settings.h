@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "ops/cpu/attention.h"
+#include "spnl/modelkit/tensor_type.h"
 
 namespace spnl::mistralrs {
 
@@ -18,8 +19,9 @@ struct Settings {
   size_t prefix_entries = 16;          ///< MISTRALRS_PREFIX_CACHE_N, sequences
   std::optional<cpu::KvType> kv_type;  ///< "kv_type": auto, f32, f16, bf16
   uint64_t kv_bytes = 0;               ///< "kv_memory", with K, M or G; 0: a share of free memory
-  uint64_t max_context = 0;            ///< tokens; 0: the model's
-  uint64_t memory_limit = 0;           ///< bytes of weights and cache; 0: none
+  std::optional<modelkit::TensorType> isq;  ///< MISTRALRS_ISQ: what float weights become at load
+  uint64_t max_context = 0;                 ///< tokens; 0: the model's
+  uint64_t memory_limit = 0;                ///< bytes of weights and cache; 0: none
 };
 
 using Lookup = std::function<std::optional<std::string>(std::string_view key)>;
