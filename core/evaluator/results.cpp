@@ -42,7 +42,7 @@ void unmark(Query& query) {
 
 }  // namespace
 
-std::optional<Query> join(const Query& node, QueryList results) {
+std::optional<Query> join(const Query& node, QueryList results, bool parent_joins) {
   Query joined{Seq{}, node.position};
   std::visit(
       [&](const auto& list) {
@@ -54,7 +54,7 @@ std::optional<Query> join(const Query& node, QueryList results) {
         }
       },
       node.node);
-  algebra::simplify_node(joined);
+  algebra::simplify_node(joined, parent_joins);
   return unless_nothing(std::move(joined));
 }
 

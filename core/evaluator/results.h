@@ -9,7 +9,8 @@ namespace spnl::evaluator {
 /// The simplified result of a seq, cross, plus or par `node` (its children are ignored) whose
 /// children yielded `results`, each simplified already. Nothing when nothing is left (language
 /// specification, sections 4 and 6). A plus of one stays: in a prompt it marks what is independent.
-std::optional<Query> join(const Query& node, QueryList results);
+/// `parent_joins`: see algebra::simplify_node.
+std::optional<Query> join(const Query& node, QueryList results, bool parent_joins = false);
 
 /// The simplified message, or nothing when its text is empty.
 std::optional<Query> message(Query query);

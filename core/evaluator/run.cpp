@@ -8,17 +8,11 @@
 #include "evaluator/prompt.h"
 #include "evaluator/results.h"
 #include "ir/traverse.h"
+#include "optimizer/algebra.h"
 #include "spnl/error.h"
 #include "spnl/optimizer.h"
 
 namespace spnl::evaluator {
-namespace {
-
-bool in_order(const Query& query) {
-  return std::holds_alternative<Seq>(query.node) || std::holds_alternative<Cross>(query.node);
-}
-
-}  // namespace
 
 Query evaluate(const Query& query, ModelProvider& provider, const EvaluateOptions& options,
                Observer& observer, std::stop_token stop) {
@@ -40,11 +34,8 @@ Run::Run(const Query& query, ModelProvider& provider, const EvaluateOptions& opt
       sharing_(find_shared(table_, options)),
       remote_limit_(num_parallel(options)),
       answers_(check(table_, options)),
+      has_monad_(find_monads(table_)),
       progress_(table_.nodes.size()) {
-  for (uint32_t i = static_cast<uint32_t>(progress_.size()); i-- > 1;) {
-    if (std::holds_alternative<Monad>(table_.nodes[i].query->node)) progress_[i].barrier = true;
-    if (progress_[i].barrier) progress_[table_.nodes[i].parent].barrier = true;
-  }
   for (const auto& [unit, by] : sharing_.served_by) served_[by];
 }
 
@@ -148,7 +139,7 @@ void Run::start_children(uint32_t index) {
   const uint32_t first = next;
   const bool ordered = in_order(*node.query);
   while (next < node.child_count) {
-    const bool barrier = ordered && progress_[node.first_child + next].barrier;
+    const bool barrier = ordered && has_monad_[node.first_child + next];
     ++next;
     if (barrier) break;
   }
@@ -213,7 +204,7 @@ void Run::child_done(uint32_t index, uint32_t child) {
     progress.partial = true;
   if (in_order(*node.query)) {
     if (progress.turn) to_turn_.push_back(index);
-    if (progress_[child].barrier) start_children(index);
+    if (has_monad_[child]) start_children(index);
   }
   if (progress.done_children == node.child_count) to_complete_.push_back(index);
 }
@@ -232,7 +223,10 @@ void Run::complete(uint32_t index) {
     QueryList results;
     for (uint32_t i = 0; i < node.child_count; ++i)
       if (auto result = take_result(index, i)) results.push_back(std::move(*result));
-    return finish(index, join(query, std::move(results)));
+    const NodeTable::Node& parent = table_.nodes[node.parent];
+    const bool joined =
+        index > 0 && algebra::joins(*parent.query, query, node.slot + 1 == parent.child_count);
+    return finish(index, join(query, std::move(results), joined));
   }
   auto first = take_result(index, 0);
   if (std::holds_alternative<Monad>(query.node)) return finish(index, std::nullopt);

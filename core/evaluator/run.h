@@ -38,7 +38,6 @@ class Run {
     uint32_t started_children = 0, done_children = 0, turned_children = 0;
     bool started = false, done = false;
     bool turn = false;            ///< everything that is shown before it has been shown
-    bool barrier = false;         ///< a monad is in it: what follows in a seq waits for its effect
     bool partial = false;         ///< something that it depends on failed
     std::optional<Query> result;  ///< empty: not evaluated yet, or yields nothing
   };
@@ -123,6 +122,7 @@ class Run {
   const Sharing sharing_;
   const uint32_t remote_limit_;
   std::map<std::string, std::string> answers_;
+  const std::vector<bool> has_monad_;
   std::vector<Progress> progress_;
   std::map<GenerateUnit, Served> served_;  ///< units that serve others
   std::shared_ptr<Loop> loop_ = std::make_shared<Loop>();

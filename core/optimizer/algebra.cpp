@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <utility>
+#include <vector>
 
 #include "ir/traverse.h"
 
@@ -31,20 +32,26 @@ void open_short(Query& query, QueryList& children) {
   query = std::move(only);
 }
 
-/// Replaces each child of kind `Kind` by its own children. A first child gives its list, so that
-/// long chains do not copy what they gathered again and again.
+/// Replaces each child of kind `Kind` by its own children, and theirs.
 template <class Kind>
 void splice(QueryList& children) {
   if (std::none_of(children.begin(), children.end(), is<Kind>)) return;
   QueryList flat;
-  for (Query& child : children) {
-    Kind* inner = std::get_if<Kind>(&child.node);
-    if (inner == nullptr)
+  std::vector<std::pair<QueryList, size_t>> open;
+  open.emplace_back(std::move(children), 0);
+  while (!open.empty()) {
+    auto& [list, next] = open.back();
+    if (next == list.size()) {
+      open.pop_back();
+      continue;
+    }
+    Query& child = list[next++];
+    if (Kind* inner = std::get_if<Kind>(&child.node)) {
+      QueryList deeper = std::move(inner->children);
+      open.emplace_back(std::move(deeper), 0);
+    } else {
       flat.push_back(std::move(child));
-    else if (flat.empty())
-      flat = std::move(inner->children);
-    else
-      std::move(inner->children.begin(), inner->children.end(), std::back_inserter(flat));
+    }
   }
   children = std::move(flat);
 }
@@ -53,7 +60,7 @@ bool may_open_in_plus(const Query& child) {
   return is<Monad>(child) || is<Print>(child) || is<Plus>(child);
 }
 
-void simplify_plus(Query& query, QueryList& children) {
+void simplify_plus(Query& query, QueryList& children, bool parent_joins) {
   for (Query& child : children)  // rule 5
     if (Seq* seq = std::get_if<Seq>(&child.node);
         seq != nullptr &&
@@ -62,6 +69,7 @@ void simplify_plus(Query& query, QueryList& children) {
       splice<Plus>(inner);
       become<Plus>(child, std::move(inner));
     }
+  if (parent_joins) return;
   splice<Plus>(children);
   if (children.empty()) vanish(query);
 }
@@ -89,16 +97,23 @@ bool is_nothing(const Query& query) {
   return seq != nullptr && seq->children.empty();
 }
 
-void simplify_node(Query& query) {
+bool joins(const Query& parent, const Query& child, bool last) {
+  return (is<Seq>(parent) && is<Seq>(child)) || (is<Plus>(parent) && is<Plus>(child)) ||
+         (is<Cross>(parent) && is<Cross>(child) && last);
+}
+
+void simplify_node(Query& query, bool parent_joins) {
   if (QueryList* children = ir::list_of(query)) {
     std::erase_if(static_cast<std::vector<Query>&>(*children), is_nothing);
-    if (is<Seq>(query)) {
-      splice<Seq>(*children);
-      open_short(query, *children);
-    } else if (is<Plus>(query)) {
-      simplify_plus(query, *children);
+    if (is<Plus>(query)) {
+      simplify_plus(query, *children, parent_joins);
     } else if (is<Par>(query)) {
       simplify_par(query, *children);
+    } else if (parent_joins) {
+      return;
+    } else if (is<Seq>(query)) {
+      splice<Seq>(*children);
+      open_short(query, *children);
     } else {
       simplify_cross(*children);
     }

@@ -64,4 +64,17 @@ std::optional<ModelUse> model_use(const Query& query) {
   return std::nullopt;
 }
 
+bool in_order(const Query& query) {
+  return std::holds_alternative<Seq>(query.node) || std::holds_alternative<Cross>(query.node);
+}
+
+std::vector<bool> find_monads(const NodeTable& table) {
+  std::vector<bool> found(table.nodes.size());
+  for (size_t i = found.size(); i-- > 0;) {  // children first
+    if (std::holds_alternative<Monad>(table.nodes[i].query->node)) found[i] = true;
+    if (found[i]) found[table.nodes[i].parent] = true;
+  }
+  return found;
+}
+
 }  // namespace spnl

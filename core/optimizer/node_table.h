@@ -40,4 +40,10 @@ struct ModelUse {
 };
 std::optional<ModelUse> model_use(const Query& query);
 
+/// A seq or cross: what follows a monad in it waits for the monad's effect.
+bool in_order(const Query& query);
+
+/// For each node whether a monad is in it.
+std::vector<bool> find_monads(const NodeTable& table);
+
 }  // namespace spnl

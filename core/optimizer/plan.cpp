@@ -30,12 +30,26 @@ std::vector<uint32_t> readers(const NodeTable& table) {
   return all;
 }
 
-/// For each node how many generates stand one in another at and below it.
-std::vector<uint32_t> layers(const NodeTable& table) {
-  std::vector<uint32_t> all(table.nodes.size(), 0);
-  for (size_t i = all.size(); i-- > 0;) {
-    if (model_use(*table.nodes[i].query)) ++all[i];
-    if (i > 0) all[table.nodes[i].parent] = std::max(all[table.nodes[i].parent], all[i]);
+/// For each generate how many stages are before it: those of what its prompt contains, and of
+/// monads whose effect it waits for.
+std::vector<uint32_t> stages(const NodeTable& table) {
+  const size_t count = table.nodes.size();
+  const std::vector<bool> has_monad = find_monads(table);
+  std::vector<uint32_t> lasts(count, 0), begins(count, 0);
+  for (size_t i = count; i-- > 0;) {
+    const NodeTable::Node& node = table.nodes[i];
+    uint32_t begin = 0;
+    for (uint32_t c = node.first_child; c < node.first_child + node.child_count; ++c) {
+      begins[c] = begin;
+      lasts[i] = std::max(lasts[i], begin + lasts[c]);
+      if (has_monad[c] && in_order(*node.query)) begin += lasts[c];
+    }
+    if (model_use(*node.query)) ++lasts[i];
+  }
+  std::vector<uint32_t> all(count, 0);
+  for (size_t i = 0; i < count; ++i) {
+    if (i > 0) begins[i] += begins[table.nodes[i].parent];
+    if (lasts[i] > 0) all[i] = begins[i] + lasts[i] - 1;
   }
   return all;
 }
@@ -49,7 +63,7 @@ class Planner {
         options_(options),
         sharing_(find_shared(table_, options)),
         readers_(readers(table_)),
-        layers_(layers(table_)) {}
+        stages_(stages(table_)) {}
 
   void describe(QueryPlan& plan) {
     plan.notes = sharing_notes(table_, sharing_);
@@ -80,7 +94,7 @@ class Planner {
                   "name one, or give --model");
     one.sampling = evaluator::effective_sampling(*use.sampling, options_);
     one.samples = use.samples;
-    one.stage = layers_[unit.node] - 1;
+    one.stage = stages_[unit.node];
     one.prompt = preview_prompt(table_, unit);
     if (const auto by = sharing_.served_by.find(unit); by != sharing_.served_by.end())
       one.same_as = table_.path(by->second.node, by->second.input);
@@ -103,7 +117,7 @@ class Planner {
   const NodeTable table_;
   const EvaluateOptions& options_;
   Sharing sharing_;
-  std::vector<uint32_t> readers_, layers_;
+  std::vector<uint32_t> readers_, stages_;
   std::vector<GenerateUnit> units_;
 };
 
@@ -162,7 +176,7 @@ std::vector<std::string> plan_lines(const QueryPlan& plan) {
     const PlannedBatch& batch = plan.batches[i];
     if (i == 0 || batch.stage != plan.batches[i - 1].stage)
       lines.push_back("stage " + std::to_string(batch.stage + 1) +
-                      (batch.stage == 0 ? "" : ", with the outputs of the stages before") + ":");
+                      (batch.stage == 0 ? "" : ", after the stages before") + ":");
     std::string how = batch.samples == 1 ? "" : batch.remote ? " in parallel" : " side by side";
     lines.push_back("  " + batch.name + ": " + batch.model + ", " +
                     counted(batch.samples, "sequence") + how + ": " +

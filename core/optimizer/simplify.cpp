@@ -96,19 +96,51 @@ void unroll_map(Query& query, Abilities& abilities) {
 
 }  // namespace
 
+namespace {
+
+struct Place {
+  Query* query;
+  size_t parent;
+  bool last;            ///< child of its parent
+  bool no_map = false;  ///< a plus in which a plus is that is no map, so neither is this
+};
+
+/// Whether the list may be left to its parent. A plus only when it will be no map by itself, for
+/// the maps are made from the inside out.
+bool left_to_parent(const Place& place, const Query& parent) {
+  return algebra::joins(parent, *place.query, place.last) &&
+         (place.no_map || !std::holds_alternative<Plus>(parent.node));
+}
+
+bool is_no_map(const Query& query) {
+  const Plus* plus = std::get_if<Plus>(&query.node);
+  return plus != nullptr && plus->children.size() > 1;
+}
+
+}  // namespace
+
 Query simplify(Query query, const CapabilitiesOf& capabilities) {
   // Parents before children; walked from the end, each node finds its children simplified. No rule
   // makes something of a node that another rule would rewrite below it, so one walk is enough.
-  std::vector<Query*> nodes{&query};
-  for (size_t i = 0; i < nodes.size(); ++i)
-    if (!std::holds_alternative<Augment>(nodes[i]->node))
-      ir::for_each_child(*nodes[i], [&](Query& child) { nodes.push_back(&child); });
+  std::vector<Place> places{{&query, 0, true}};
+  for (size_t i = 0; i < places.size(); ++i) {
+    if (std::holds_alternative<Augment>(places[i].query->node)) continue;
+    const size_t first = places.size();
+    ir::for_each_child(*places[i].query, [&](Query& child) {
+      places.push_back({&child, i, false});
+    });
+    if (places.size() > first) places.back().last = true;
+  }
   Abilities abilities(capabilities);
-  for (size_t i = nodes.size(); i-- > 0;) {
-    unroll_repeat(*nodes[i], abilities);
-    unroll_map(*nodes[i], abilities);
-    algebra::simplify_node(*nodes[i]);
-    form_map(*nodes[i], abilities);
+  for (size_t i = places.size(); i-- > 0;) {
+    Query& at = *places[i].query;
+    Place& parent = places[places[i].parent];
+    unroll_repeat(at, abilities);
+    unroll_map(at, abilities);
+    const bool left = i > 0 && left_to_parent(places[i], *parent.query);
+    algebra::simplify_node(at, left);
+    if (!left) form_map(at, abilities);
+    if (left || is_no_map(at)) parent.no_map = true;
   }
   return query;
 }

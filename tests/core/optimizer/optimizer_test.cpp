@@ -319,7 +319,7 @@ BOOST_AUTO_TEST_CASE(plans) {
       "  batch 1: far/x, 2 sequences in parallel: nodes 0.1.1, 0.1.2 (at most SPNL_NUM_PARALLEL at "
       "once)",
       "  batch 2: m/x, 6 sequences side by side: nodes 0.1.0, 0.2, 0.4.0",
-      "stage 2, with the outputs of the stages before:",
+      "stage 2, after the stages before:",
       "  batch 3: m/x, 1 sequence: node root",
       "node 0.3 asks the same as node 0.2: generated once"};
   BOOST_TEST(plan_lines(made) == lines, boost::test_tools::per_element());
@@ -327,6 +327,13 @@ BOOST_AUTO_TEST_CASE(plans) {
   BOOST_TEST(dry.at(1) ==
              "node 0.1.0: m/x, 4 samples, temperature 0.8, at most 40 tokens: user 'write'");
   BOOST_TEST(dry.at(5) == "node 0.3: as node 0.2");
+  const QueryPlan warm =
+      plan(read("(seq (g m \"a\") (seq (monad (g m \"w\")) (g m \"b\")) (g m (g m \"c\")))"),
+           abilities, {});
+  std::string stages;
+  for (const PlannedGenerate& one : warm.generates)
+    stages += one.node + ":" + std::to_string(one.stage) + " ";
+  BOOST_TEST(stages == "0:0 1.0.0:0 1.1:1 2:3 2.0:2 ");
   BOOST_TEST(plan_lines(plan(read("\"a\""), abilities, {})).at(0) == "nothing is asked of a model");
   BOOST_CHECK_THROW(plan(read("(generate (input \"a\"))"), abilities, {}), Error);
 }
