@@ -89,6 +89,21 @@ BOOST_AUTO_TEST_CASE(reference_ops_are_exact_on_quantised_weights) {
           1e-3);
 }
 
+BOOST_AUTO_TEST_CASE(weights_quantised_at_load_stay_near_the_oracle) {
+  const fs::path folder = fs::path(SPNL_TEST_FIXTURES_DIR) / "gguf";
+  for (std::string isa : {"scalar", "reference"}) {
+    Settings settings = small(isa);
+    const auto plain = load(folder / "llama-bf16.gguf", settings);
+    settings.isq = spnl::modelkit::TensorType::kQ8_0;
+    const auto quantised = load(folder / "llama-bf16.gguf", settings);
+    for (const Expected& e : read_expected(folder / "llama-bf16.expected.json")) {
+      const std::vector<float> logits = last_logits(*quantised, e.ids);
+      BOOST_TEST(off_by(logits, e.logits) <= 0.05, isa << " " << e.name);
+      BOOST_TEST((logits != last_logits(*plain, e.ids)));
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(committed_model_agrees_with_the_oracle) {
   const fs::path folder = fs::path(SPNL_TEST_FIXTURES_DIR) / "gguf";
   BOOST_TEST_REQUIRE(fs::exists(folder / "llama-bf16.gguf"));
