@@ -2,7 +2,6 @@
 // tokenizers 0.23 (*.json), sentencepiece 0.2 and tiktoken 0.14, on texts.json.
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
@@ -10,6 +9,7 @@
 #include <fstream>
 
 #include "chat_template_source.h"
+#include "gguf_builder.h"
 #include "spnl/modelkit/error.h"
 #include "spnl/modelkit/tokenizer.h"
 #include "tokenizer/json_file.h"
@@ -60,16 +60,6 @@ void check_ends(const Tokenizer& tokenizer, const std::string& text, const Ids& 
   BOOST_TEST(std::is_sorted(marked.ends.begin(), marked.ends.end()));
   BOOST_TEST((marked.ends.empty() || marked.ends.back() <= text.size()));
 }
-
-/// A folder that lives as long as a test.
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("spnl-tokenizer-" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  void write(const char* name, std::string_view text) const {
-    std::ofstream(path / name, std::ios::binary) << text;
-  }
-};
 
 constexpr char kTiny[] = R"({"added_tokens":[
   {"id":4,"content":"<s>","special":true,"lstrip":false,"rstrip":false,"single_word":false,"normalized":false},
@@ -167,9 +157,9 @@ BOOST_AUTO_TEST_CASE(bytes_that_are_no_utf8) {
 }
 
 BOOST_AUTO_TEST_CASE(a_folder_says_what_begins_and_ends) {
-  const Folder folder;
+  const spnl::test::TempDir folder;
   folder.write("tokenizer.json", kTiny);
-  const auto load = [&] { return tokenizer_from_folder(folder.path); };
+  const auto load = [&] { return tokenizer_from_folder(folder.path()); };
   BOOST_TEST(load()->end_of_generation() == Ids({5, 6}), boost::test_tools::per_element());
   BOOST_TEST(!load()->bos().has_value());
 
@@ -192,8 +182,8 @@ BOOST_AUTO_TEST_CASE(a_folder_says_what_begins_and_ends) {
   BOOST_TEST(!load()->bos().has_value());
   folder.write("tokenizer_config.json", "{");
   BOOST_CHECK_THROW(load(), Error);
-  fs::remove(folder.path / "tokenizer_config.json");
-  fs::remove(folder.path / "tokenizer.json");
+  fs::remove(folder.path() / "tokenizer_config.json");
+  fs::remove(folder.path() / "tokenizer.json");
   BOOST_CHECK_EXCEPTION(load(), Error,
                         [](const Error& e) { return e.code() == ErrorCode::kNotFound; });
   folder.write("vocab.json", R"({"a":0,"b":1,"ab":2,"Ġ":3,"Ġab":4})");
@@ -202,9 +192,9 @@ BOOST_AUTO_TEST_CASE(a_folder_says_what_begins_and_ends) {
 }
 
 BOOST_AUTO_TEST_CASE(a_folder_s_chat_template) {
-  const Folder folder;
-  const auto render = [&] { return read_chat_template(folder.path)->render(R"({"x": 1})"); };
-  BOOST_TEST(!read_chat_template(folder.path));
+  const spnl::test::TempDir folder;
+  const auto render = [&] { return read_chat_template(folder.path())->render(R"({"x": 1})"); };
+  BOOST_TEST(!read_chat_template(folder.path()));
   folder.write("tokenizer_config.json", R"({"chat_template": "one {{ x }}"})");
   BOOST_TEST(render() == "one 1");
   folder.write("tokenizer_config.json", R"({"chat_template": [{"name": "tool_use", "template": "t"},

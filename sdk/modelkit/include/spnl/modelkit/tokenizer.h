@@ -60,18 +60,19 @@ class Tokenizer {
   virtual bool adds_bos() const = 0;
 };
 
-/// From the metadata of a GGUF: the tokenizer.json in tokenizer.huggingface.json when it has one, else
-/// tokenizer.ggml.*: byte-level BPE ("gpt2"), SentencePiece-style ("llama", "t5"), WordPiece
+/// From the metadata of a GGUF: the tokenizer.json in tokenizer.huggingface.json when it has one,
+/// else tokenizer.ggml.*: byte-level BPE ("gpt2"), SentencePiece-style ("llama", "t5"), WordPiece
 /// ("bert") and "gemma4". Throws Error(kUnsupported) for other models or an unknown `pre`, kCorrupt
 /// for contradictory lists.
 std::unique_ptr<Tokenizer> tokenizer_from_gguf(const GgufFile& file);
 
-/// From a folder in Hugging Face's layout: tokenizer.json, else tokenizer.model (SentencePiece), else
-/// tekken.json, else *.tiktoken, else vocab.json with merges.txt; and what tokenizer_config.json,
-/// special_tokens_map.json, added_tokens.json, generation_config.json and config.json say about
-/// special tokens. An answer ends at any id that generation_config.json, config.json or the
-/// tokenizer calls eos; when none of them does, at those of the usual spellings. Throws Error:
-/// kNotFound without any, kCorrupt, kUnsupported naming the kind that is unknown.
+/// From a folder in Hugging Face's layout: tokenizer.json, else tokenizer.model (SentencePiece),
+/// else tekken.json, else *.tiktoken, else vocab.json with merges.txt; and what
+/// tokenizer_config.json, special_tokens_map.json, added_tokens.json, generation_config.json and
+/// config.json say about special tokens. An answer ends at any id that generation_config.json,
+/// config.json or the tokenizer calls eos; when neither of the two files does, at the usual
+/// spellings too. Throws Error: kNotFound without any, kCorrupt, kUnsupported naming the kind that
+/// is unknown.
 std::unique_ptr<Tokenizer> tokenizer_from_folder(const std::filesystem::path& folder);
 
 }  // namespace spnl::modelkit
