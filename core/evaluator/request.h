@@ -3,14 +3,6 @@
 
 namespace spnl::evaluator {
 
-/// What a generate gives, else the host's flags, else the language's defaults. A seed only when one
-/// is given.
-Sampling effective_sampling(const Sampling& given, const EvaluateOptions& options);
-
-/// True when every run of a generate with this effective sampling on one prompt gives one answer:
-/// greedy, or with a seed of its own.
-bool repeats_exactly(const Sampling& effective);
-
 /// A request without prompt and samples, from effective sampling. `seed` is used when none is
 /// given.
 GenerateRequest base_request(const GenerateRequest& begin, const Sampling& effective,

@@ -4,6 +4,7 @@
 #include "evaluator/request.h"
 #include "evaluator/results.h"
 #include "evaluator/run.h"
+#include "optimizer/sampling.h"
 #include "optimizer/seeds.h"
 #include "spnl/error.h"
 

@@ -3,10 +3,10 @@
 #include <map>
 #include <utility>
 
-#include "evaluator/request.h"
 #include "ir/traverse.h"
 #include "optimizer/node_table.h"
 #include "optimizer/preview.h"
+#include "optimizer/sampling.h"
 #include "optimizer/share.h"
 #include "spnl/error.h"
 #include "spnl/optimizer.h"
@@ -92,7 +92,7 @@ class Planner {
     if (one.model.empty())
       throw Error(ErrorCode::kBadQuery, "this generate names no model", table_.where(unit.node),
                   "name one, or give --model");
-    one.sampling = evaluator::effective_sampling(*use.sampling, options_);
+    one.sampling = effective_sampling(*use.sampling, options_);
     one.samples = use.samples;
     one.stage = stages_[unit.node];
     one.prompt = preview_prompt(table_, unit);

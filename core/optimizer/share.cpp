@@ -4,8 +4,8 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "evaluator/request.h"
 #include "ir/traverse.h"
+#include "optimizer/sampling.h"
 #include "optimizer/seeds.h"
 
 namespace spnl {
@@ -56,8 +56,7 @@ Summary summarise(const NodeTable& table, const EvaluateOptions& options) {
     bool repeatable = !std::holds_alternative<Print>(node.query->node) &&
                       !std::holds_alternative<Augment>(node.query->node);
     if (const auto use = model_use(*node.query))
-      repeatable =
-          evaluator::repeats_exactly(evaluator::effective_sampling(*use->sampling, options));
+      repeatable = repeats_exactly(effective_sampling(*use->sampling, options));
     for (uint32_t c = node.first_child; c < node.first_child + node.child_count; ++c) {
       repeatable = repeatable && summary.repeatable[c];
       hash = seeds::mix(hash, summary.hashes[c]);
@@ -69,7 +68,7 @@ Summary summarise(const NodeTable& table, const EvaluateOptions& options) {
 }
 
 double effective_temperature(const ModelUse& use, const EvaluateOptions& options) {
-  return evaluator::effective_sampling(*use.sampling, options).temperature.value_or(0);
+  return effective_sampling(*use.sampling, options).temperature.value_or(0);
 }
 
 /// An input of a map is a generate of a user message.
