@@ -28,16 +28,17 @@ std::string megabytes(uint64_t bytes) {
   return std::to_string((bytes + 999'999) / 1'000'000) + " MB";
 }
 
-/// One row, its columns in the model's order.
-void read_row(const Weight& weight, uint64_t row, float* out) {
+/// Rows [first, first + count), their columns in the model's order.
+void read_rows(const Weight& weight, uint64_t first, uint64_t count, float* out) {
+  weight.read_floats(first, count, out);
   const std::vector<uint32_t>* order = weight.input_order();
-  if (order == nullptr) {
-    weight.read_floats(row, 1, out);
-    return;
+  if (order == nullptr) return;
+  const uint64_t columns = weight.columns();
+  std::vector<float> stored(columns);
+  for (float* row = out; row < out + count * columns; row += columns) {
+    std::copy_n(row, columns, stored.data());
+    for (uint64_t i = 0; i < columns; ++i) row[(*order)[i]] = stored[i];
   }
-  std::vector<float> stored(weight.columns());
-  weight.read_floats(row, 1, stored.data());
-  for (uint64_t i = 0; i < stored.size(); ++i) out[(*order)[i]] = stored[i];
 }
 
 /// Decodes a stretch of whole rows at a time, so that progress is told and a wish to stop is heard
@@ -49,8 +50,7 @@ void decode(const Weight& weight, float* out, ThreadPool& pool,
   for (uint64_t first = 0; first < weight.rows(); first += stretch) {
     const uint64_t n = std::min(stretch, weight.rows() - first);
     pool.run(n, std::max<uint64_t>(1, 65536 / columns), [&](uint64_t begin, uint64_t end) {
-      for (uint64_t row = first + begin; row < first + end; ++row)
-        read_row(weight, row, out + row * columns);
+      read_rows(weight, first + begin, end - begin, out + (first + begin) * columns);
     });
     told(n * columns * sizeof(float));
   }

@@ -140,6 +140,14 @@ const void* Config::value(std::string_view key) const {
 
 bool Config::has(std::string_view key) const { return value(key) != nullptr; }
 
+bool Config::is_null(std::string_view key) const {
+  bool is_null = false;
+  for (const auto& member : static_cast<const Value*>(object_)->GetObject())
+    if (std::string_view(member.name.GetString(), member.name.GetStringLength()) == key)
+      is_null = member.value.IsNull();
+  return is_null;
+}
+
 bool Config::is_list(std::string_view key) const {
   const auto* found = static_cast<const Value*>(value(key));
   return found != nullptr && found->IsArray();

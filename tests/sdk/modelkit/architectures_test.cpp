@@ -130,6 +130,8 @@ BOOST_AUTO_TEST_CASE(windows_that_are_off_or_left_out) {
   BOOST_TEST(windows(off.spec) == (std::vector<uint32_t>{0, 0}), boost::test_tools::per_element());
   const auto null = read_folder("mistral", {{"\"sliding_window\": 8", "\"sliding_window\": null"}});
   BOOST_TEST(windows(null.spec) == (std::vector<uint32_t>{0, 0}), boost::test_tools::per_element());
+  const auto silent = read_folder("mistral", {{"\"sliding_window\"", "\"x\""}});
+  BOOST_TEST(silent.spec.layers[0].attention.window == 4096u);
   // By the class's pattern where layer_types is missing: all but every sixth.
   const auto gemma = read_folder("gemma3", {{"\"layer_types\"", "\"x\""}});
   BOOST_TEST(windows(gemma.spec) == (std::vector<uint32_t>{8, 8, 8}),
@@ -160,6 +162,9 @@ BOOST_AUTO_TEST_CASE(scales_of_the_largest_gemmas_are_not_in_gguf_files) {
   BOOST_TEST(spec.layers[0].pre_attention.weight_offset == 0);  // the 1 is in the weights
   BOOST_TEST(read_folder("gemma3", {}).spec.layers[0].attention.k_norm.weight_offset == 1);
   BOOST_TEST(read_gguf(gguf_model("gemma2", 2)).spec.logit_softcap == 30);
+  const std::string cap = "\"final_logit_softcapping\"";
+  BOOST_TEST(read_folder("gemma2", {{cap + ": 3.0", cap + ": null"}}).spec.logit_softcap == 0);
+  BOOST_TEST(read_folder("gemma2", {{cap, "\"x\""}}).spec.logit_softcap == 30);
 }
 
 BOOST_AUTO_TEST_CASE(scale_of_logits_divides_or_multiplies) {

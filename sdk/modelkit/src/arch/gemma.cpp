@@ -50,7 +50,8 @@ void set_scale(const ModelReader& in, size_t layers_of_largest, ModelSpec& spec)
 }
 
 double softcap(const ModelReader& in, Name key, double absent) {
-  return absent == 0 && !in.has_key(key) ? 0 : in.positive_or(key, absent);
+  const bool is_off = in.is_null(key) || (absent == 0 && !in.has_key(key));
+  return is_off ? 0 : in.positive_or(key, absent);
 }
 
 void set_softcaps(const ModelReader& in, double of_attention, double of_logits, ModelSpec& spec) {

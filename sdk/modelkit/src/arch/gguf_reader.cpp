@@ -36,6 +36,7 @@ class GgufReader final : public ModelReader {
   bool has_key(Name key) const override {
     return !key.gguf.empty() && file_.find_value(full(key)) != nullptr;
   }
+  bool is_null(Name) const override { return false; }
   std::optional<std::vector<uint64_t>> find_list(Name key) const override;
   std::string describe(Name key) const override { return "'" + full(key) + "'"; }
 

@@ -36,6 +36,7 @@ class HfReader final : public ModelReader {
   }
 
   bool has_key(Name key) const override { return !key.hf.empty() && config_.has(key.hf); }
+  bool is_null(Name key) const override { return config_.is_null(key.hf); }
   std::optional<std::vector<uint64_t>> find_list(Name key) const override {
     if (key.hf.empty() || !config_.is_list(key.hf)) return std::nullopt;
     return config_.get_uints(key.hf);

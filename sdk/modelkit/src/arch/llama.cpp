@@ -25,7 +25,8 @@ ModelSpec llama_spec(const ModelReader& in) {
   ModelSpec spec = read_decoder(in, style);
   for (LayerSpec& layer : spec.layers)
     layer.attention.scale = in.positive_or({"attention.scale", {}}, layer.attention.scale);
-  if (in.is_gguf() || type != "llama") set_windows(spec, in.windows(layer_count(spec), 0, 0));
+  if (in.is_gguf() || type != "llama")
+    set_windows(spec, in.windows(layer_count(spec), 0, type == "mistral" ? 4096 : 0));
   return spec;
 }
 

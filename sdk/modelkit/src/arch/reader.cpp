@@ -57,7 +57,7 @@ std::string ModelReader::text(Name key) const { return string(key).value_or("");
 
 std::vector<uint32_t> ModelReader::windows(uint32_t layers, uint32_t period,
                                            uint32_t absent) const {
-  const uint32_t window = find_uint(keys::kWindow).value_or(absent);
+  const uint32_t window = find_uint(keys::kWindow).value_or(is_null(keys::kWindow) ? 0 : absent);
   std::vector<uint32_t> windows(layers, window);
   if (window == 0) return windows;
   std::vector<bool> slides = sliding_layers(layers);

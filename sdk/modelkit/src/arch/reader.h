@@ -34,11 +34,13 @@ class ModelReader {
   bool flag_or(Name key, bool absent) const;
   std::string text(Name key) const;  ///< empty when absent
   virtual bool has_key(Name key) const = 0;
+  virtual bool is_null(Name key) const = 0;  ///< the file says "none" rather than nothing
   virtual std::optional<std::vector<uint64_t>> find_list(
       Name key) const = 0;  ///< of numbers or flags
 
   /// The window of each layer, 0 for none, where a layer whose number + 1 is a multiple of `period`
-  /// has none unless the file says otherwise; 0: all slide.
+  /// has none unless the file says otherwise; 0: all slide. `absent`: the window where the file
+  /// does not speak of it.
   std::vector<uint32_t> windows(uint32_t layers, uint32_t period, uint32_t absent) const;
 
   /// Rotary embedding of heads of this size, of layers of the kind "full_attention" or

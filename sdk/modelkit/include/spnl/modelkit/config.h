@@ -18,7 +18,8 @@ class Config {
   /// `file`: for messages only.
   static Config parse(std::string_view json, const std::filesystem::path& file);
 
-  bool has(std::string_view key) const;  ///< there and not null
+  bool has(std::string_view key) const;      ///< there and not null
+  bool is_null(std::string_view key) const;  ///< there and null: some keys say "none" in this way
 
   /// Typed look-ups: nullopt when absent, Error(kCorrupt) naming file and key when the value has another type or does
   /// not fit.
