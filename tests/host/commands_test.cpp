@@ -218,5 +218,5 @@ BOOST_AUTO_TEST_CASE(show_query_prints_it_and_stops) {
   BOOST_TEST(json["g"]["input"]["user"].GetString() == std::string("hi"));
   BOOST_TEST(contains(
       run_host({"run", "-s", "--json", "-c", R"((g "no/model" (user "hi") 0.3 7))"}).output,
-      "\"temperature\":0.3,"));
+      "\"temperature\": 0.3,"));
 }
