@@ -21,77 +21,75 @@ class GroupedRows final : public RowSource {
       : integers_(std::move(integers)), type_(type), order_(std::move(order)) {}
 
   void read(uint64_t first, uint64_t count, std::byte* out) const override {
-    std::vector<int16_t> values(std::min(count, kTileRows) * integers_.columns);
     const uint64_t row_bytes = tensor_bytes(type_, integers_.columns);
-    while (count > 0) {
-      const uint64_t n = std::min(count, kTileRows);
-      unpack(first, n, values.data());
-      for (uint64_t r = 0; r < n; ++r, out += row_bytes)
-        encode(first + r, values.data() + r * integers_.columns, out);
-      first += n;
-      count -= n;
-    }
+    for (uint64_t done = 0; done < count; done += kTileRows)
+      read_tile(first + done, std::min(count - done, kTileRows), out + done * row_bytes, row_bytes);
   }
 
  private:
-  /// level - zero of some rows, columns in the usual order.
-  void unpack(uint64_t first, uint64_t count, int16_t* values) const {
+  void read_tile(uint64_t first, uint64_t count, std::byte* out, uint64_t row_bytes) const {
+    const std::vector<int16_t> zeros = read_zeros(first, count);
+    int16_t levels[kBlock][kTileRows];
+    for (uint64_t c = 0; c < integers_.columns; c += kBlock) {
+      const uint64_t n = std::min(kBlock, integers_.columns - c);
+      for (uint64_t j = 0; j < n; ++j)
+        integers_.read_levels(source_column(c + j), first, count, levels[j]);
+      for (uint64_t r = 0; r < count; ++r) {
+        int16_t q[kBlock];
+        for (uint64_t j = 0; j < n; ++j) {
+          const uint64_t group = integers_.group_of[source_column(c + j)];
+          q[j] = static_cast<int16_t>(levels[j][r] - zeros[group * count + r]);
+        }
+        std::byte* to = out + r * row_bytes + tensor_bytes(type_, c);
+        if (type_ == TensorType::kF32)
+          write_floats(first + r, c, n, q, to);
+        else
+          write_block(integers_.scale_at(first + r, integers_.group_of[source_column(c)]), q,
+                      reinterpret_cast<uint8_t*>(to));
+      }
+    }
+  }
+
+  std::vector<int16_t> read_zeros(uint64_t first, uint64_t count) const {
     std::vector<int16_t> zeros(integers_.groups * count);
     for (uint64_t g = 0; g < integers_.groups; ++g)
       for (uint64_t r = 0; r < count; ++r)
         zeros[g * count + r] = static_cast<int16_t>(integers_.zero_at(first + r, g));
-    for (uint64_t c = 0; c < integers_.columns; ++c) {
-      const int16_t* zero = zeros.data() + integers_.group_of[c] * count;
-      for (uint64_t r = 0; r < count; ++r)
-        values[r * integers_.columns + c] =
-            static_cast<int16_t>(static_cast<int16_t>(integers_.level(first + r, c)) - zero[r]);
-    }
+    return zeros;
   }
 
   uint32_t source_column(uint64_t column) const {
     return order_ == nullptr ? static_cast<uint32_t>(column) : (*order_)[column];
   }
 
-  void encode(uint64_t row, const int16_t* values, std::byte* out) const {
-    if (type_ == TensorType::kF32) {
-      for (uint64_t c = 0; c < integers_.columns; ++c) {
-        const float value =
-            integers_.scale_at(row, integers_.group_of[c]) * static_cast<float>(values[c]);
-        std::memcpy(out + c * sizeof value, &value, sizeof value);
-      }
-      return;
-    }
-    auto* block = reinterpret_cast<uint8_t*>(out);
-    for (uint64_t c = 0; c < integers_.columns; c += kBlock) {
-      const uint16_t scale =
-          float_to_half(integers_.scale_at(row, integers_.group_of[source_column(c)]));
-      block[0] = static_cast<uint8_t>(scale);
-      block[1] = static_cast<uint8_t>(scale >> 8);
-      int ordered[kBlock];
-      for (uint64_t j = 0; j < kBlock; ++j) ordered[j] = values[source_column(c + j)];
-      block += encode_block(ordered, block + 2) + 2;
+  void write_floats(uint64_t row, uint64_t column, uint64_t n, const int16_t* q,
+                    std::byte* out) const {
+    for (uint64_t j = 0; j < n; ++j) {
+      const float value =
+          integers_.scale_at(row, integers_.group_of[column + j]) * static_cast<float>(q[j]);
+      std::memcpy(out + j * sizeof value, &value, sizeof value);
     }
   }
 
-  /// The integers of a block behind its scale; the layouts are block_formats.cpp's. Returns their
-  /// bytes.
-  uint64_t encode_block(const int* q, uint8_t* out) const {
+  /// A block of Q4_0, Q5_0 or Q8_0; the layouts are block_formats.cpp's.
+  void write_block(float scale, const int16_t* q, uint8_t* out) const {
+    const uint16_t half = float_to_half(scale);
+    *out++ = static_cast<uint8_t>(half);
+    *out++ = static_cast<uint8_t>(half >> 8);
     if (type_ == TensorType::kQ8_0) {
       for (uint64_t j = 0; j < kBlock; ++j) out[j] = static_cast<uint8_t>(q[j]);
-      return kBlock;
+      return;
     }
-    uint8_t* nibbles = out;
     const int offset = type_ == TensorType::kQ4_0 ? 8 : 16;
     if (type_ == TensorType::kQ5_0) {
       uint32_t fifth = 0;
       for (uint64_t j = 0; j < kBlock; ++j)
         fifth |= static_cast<uint32_t>((q[j] + offset) >> 4 & 1) << j;
-      for (int i = 0; i < 4; ++i) *nibbles++ = static_cast<uint8_t>(fifth >> (8 * i));
+      for (int i = 0; i < 4; ++i) *out++ = static_cast<uint8_t>(fifth >> (8 * i));
     }
     for (uint64_t j = 0; j < kBlock / 2; ++j)
-      nibbles[j] =
+      out[j] =
           static_cast<uint8_t>(((q[j] + offset) & 15) | ((q[j + kBlock / 2] + offset) & 15) << 4);
-    return static_cast<uint64_t>(nibbles - out) + kBlock / 2;
   }
 
   const GroupedIntegers integers_;

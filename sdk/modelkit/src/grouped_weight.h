@@ -26,8 +26,11 @@ struct GroupedIntegers {
   const Tensor* scales = nullptr;                     ///< F16, BF16 or F32
   uint64_t scale_row_step = 1, scale_group_step = 1;  ///< elements between neighbours
 
-  uint32_t level(uint64_t row, uint64_t column) const {
-    return levels_along_columns ? levels.at(column, row) : levels.at(row, column);
+  /// The levels of one column in rows [first, first + count).
+  void read_levels(uint64_t column, uint64_t first, uint64_t count, int16_t* out) const {
+    if (levels_along_columns) return levels.across(column, first, count, out);
+    for (uint64_t i = 0; i < count; ++i)
+      out[i] = static_cast<int16_t>(levels.at(first + i, column));
   }
   uint32_t zero_at(uint64_t row, uint64_t group) const {
     if (zeros.words == nullptr) return zero;

@@ -1,4 +1,5 @@
 #pragma once
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -14,7 +15,7 @@ struct PackedIntegers {
   bool down = false;      ///< the words of one line lie below each other; else side by side
   bool straddle = false;  ///< one stream of bits; else a word holds whole integers alone
   const uint8_t* order =
-      nullptr;        ///< place in its word of the i-th integer; null: from the lowest bits on
+      nullptr;        ///< of 4 bits: place in its word of the i-th; null: from the lowest on
   uint32_t flip = 0;  ///< bits to turn over: 0x80 makes signed bytes count from -128
 
   uint32_t mask() const { return (1u << bits) - 1; }
@@ -26,26 +27,42 @@ struct PackedIntegers {
 
   /// Integer `along` of line `line`.
   uint32_t at(uint64_t along, uint64_t line) const {
-    uint64_t word = 0;
-    uint32_t shift = 0;
-    if (straddle) {
-      word = along * bits / 32;
-      shift = static_cast<uint32_t>(along * bits % 32);
-    } else {
-      word = along / per_word();
-      const auto place = static_cast<uint32_t>(along % per_word());
-      shift = (order == nullptr ? place : order[place]) * bits;
+    uint32_t value;
+    across(along, line, 1, &value);
+    return value;
+  }
+
+  /// Integer `along` of lines [first, first + count).
+  template <class T>
+  void across(uint64_t along, uint64_t first, uint64_t count, T* out) const {
+    const auto [word, shift] = place(along);
+    const uint64_t step = down ? 1 : width, next = down ? width : 1;
+    const std::byte* at = words + (down ? word * width + first : first * width + word) * 4;
+    const bool split = shift + bits > 32;
+    for (uint64_t i = 0; i < count; ++i, at += step * 4) {
+      uint32_t value = load(at) >> shift;
+      if (split) value |= load(at + next * 4) << (32 - shift);
+      out[i] = static_cast<T>((value & mask()) ^ flip);
     }
-    const uint64_t index = down ? word * width + line : line * width + word;
-    uint32_t value = load(index) >> shift;
-    if (shift + bits > 32) value |= load(index + (down ? width : 1)) << (32 - shift);
-    return (value & mask()) ^ flip;
   }
 
  private:
-  uint32_t load(uint64_t index) const {
+  struct Place {
+    uint64_t word;
+    uint32_t shift;
+  };
+  Place place(uint64_t along) const {
+    // Words hold whole integers of 2, 4 and 8 bits anyway; no division, which would cost more than
+    // all the rest.
+    if (straddle || std::has_single_bit(bits)) {
+      const auto shift = static_cast<uint32_t>(along * bits % 32);
+      return {along * bits / 32, order == nullptr ? shift : order[along % 8] * bits};
+    }
+    return {along / per_word(), static_cast<uint32_t>(along % per_word()) * bits};
+  }
+  static uint32_t load(const std::byte* at) {
     uint32_t word;
-    std::memcpy(&word, words + index * sizeof word, sizeof word);
+    std::memcpy(&word, at, sizeof word);
     return word;
   }
 };
