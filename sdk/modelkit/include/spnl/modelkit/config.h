@@ -9,11 +9,13 @@
 
 namespace spnl::modelkit {
 
-/// A JSON object of a model folder (config.json, tokenizer_config.json, ...) with checked, typed look-ups. A cheap
-/// handle to shared, constant data: copies are free, const use is thread-safe. A member that is null counts as absent.
+/// A JSON object of a model folder (config.json, tokenizer_config.json, ...) with checked, typed
+/// look-ups. A cheap handle to shared, constant data: copies are free, const use is thread-safe. A
+/// member that is null counts as absent.
 class Config {
  public:
-  /// Throws Error: kNotFound, kIo, kCorrupt (no JSON object, nested too deeply), kUnsupported (too large).
+  /// Throws Error: kNotFound, kIo, kCorrupt (no JSON object, nested too deeply), kUnsupported (too
+  /// large).
   static Config read(const std::filesystem::path& file);
   /// `file`: for messages only.
   static Config parse(std::string_view json, const std::filesystem::path& file);
@@ -21,8 +23,8 @@ class Config {
   bool has(std::string_view key) const;      ///< there and not null
   bool is_null(std::string_view key) const;  ///< there and null: some keys say "none" in this way
 
-  /// Typed look-ups: nullopt when absent, Error(kCorrupt) naming file and key when the value has another type or does
-  /// not fit.
+  /// Typed look-ups: nullopt when absent, Error(kCorrupt) naming file and key when the value has
+  /// another type or does not fit.
   std::optional<uint64_t> get_uint(std::string_view key) const;
   std::optional<double> get_float(std::string_view key) const;  ///< any number; finite
   std::optional<bool> get_bool(std::string_view key) const;
@@ -31,7 +33,8 @@ class Config {
   std::optional<std::vector<double>> get_floats(std::string_view key) const;
   std::optional<std::vector<bool>> get_bools(std::string_view key) const;
   std::optional<std::vector<std::string>> get_strings(std::string_view key) const;
-  std::optional<Config> get_object(std::string_view key) const;  ///< "rope_parameters", "text_config", ...
+  std::optional<Config> get_object(
+      std::string_view key) const;  ///< "rope_parameters", "text_config", ...
 
   /// For keys that may hold one thing or a list of them.
   bool is_list(std::string_view key) const;
