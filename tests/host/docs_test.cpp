@@ -80,9 +80,8 @@ Ran run_shell(const std::string& command) {
 Ran run_query(const Block& block) {
   const std::string ending = block.language == "lisp" ? "spnl" : block.language;
   const TemporaryFile file("." + ending, with_small_model(block.text));
-  HostOptions options;
   const HostResult result =
-      run_host({"run", "-f", file.path(), "-m", kModel, "-p", "Why?", "-l", "4"}, options);
+      run_host({"run", "-f", file.path(), "-m", kModel, "-p", "Why?", "-l", "4"});
   return {result.exit_code, result.output + (result.exit_code == 0 ? "" : result.errors)};
 }
 

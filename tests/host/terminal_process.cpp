@@ -101,6 +101,8 @@ int TerminalProcess::finish(int timeout_ms) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
+void TerminalProcess::send_signal(int number) { ::kill(child_, number); }
+
 void TerminalProcess::hang_up() {
   if (terminal_ >= 0) ::close(terminal_);
   terminal_ = -1;

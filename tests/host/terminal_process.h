@@ -25,6 +25,7 @@ class TerminalProcess {
   bool wait_for(const std::string& text, int timeout_ms = 10000);
   /// Reads to the end; the exit code, minus the signal's number, or -1000 at the time limit.
   int finish(int timeout_ms = 10000);
+  void send_signal(int number);
   /// Closes the terminal's window.
   void hang_up();
   /// All that was written to the terminal.

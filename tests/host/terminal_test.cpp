@@ -24,7 +24,6 @@ size_t count(const std::string& text, const std::string& part) {
   return n;
 }
 
-/// The lines of the live view in a terminal of 40 columns or more, as far as they are known.
 void check_only_result_is_left(const TerminalProcess& process, size_t columns) {
   const Lines lines = screen(process.written(), columns);
   std::string all;
@@ -49,7 +48,6 @@ BOOST_AUTO_TEST_CASE(several_generations_are_shown_while_they_run_and_then_not) 
       BOOST_TEST(process.wait_for("tok/s"));
     }
     BOOST_TEST(process.finish() == 0);
-    // 60 words of five columns each, twice.
     check_only_result_is_left(process, columns);
   }
 }
@@ -157,6 +155,17 @@ BOOST_AUTO_TEST_CASE(ctrl_c_stops_an_answer_and_not_the_chat) {
   }
   process.type("\x04");
   BOOST_TEST(process.finish() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(sigterm_ends_the_chat_at_its_prompt_and_in_an_answer) {
+  for (const char* typed : {"", "go on\r"}) {
+    TerminalProcess process({"chat", "-m", "fake/slow"});
+    BOOST_TEST(process.wait_for("> "));
+    process.type(typed);
+    if (*typed != '\0') BOOST_TEST(process.wait_for("word word"));
+    process.send_signal(SIGTERM);
+    BOOST_TEST(process.finish() == 130);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(chat_ends_when_its_terminal_goes) {
