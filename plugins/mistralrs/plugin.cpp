@@ -1,5 +1,7 @@
 // The C ABI of backend.h over Model and Engine: translation and guards, nothing else. A session is
 // one Engine; sessions of one model share its weights, cache and workspace (engine/model.h).
+#include <algorithm>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -139,8 +141,7 @@ spnl_status model_info(spnl_model* model, spnl_model_info* info, spnl_error* err
     info->dtype = abi::str(model->dtype);
     info->caps = kCaps;
     info->context = static_cast<uint64_t>(m.context());
-    info->vocab = static_cast<uint64_t>(model->model.runtime() ? m.bundle().spec.vocab_size
-                                                               : static_cast<uint32_t>(m.vocab()));
+    info->vocab = static_cast<uint64_t>(m.vocab());
     info->embedding_dim = m.bundle().spec.hidden_size;
     info->cache_block_tokens = static_cast<uint64_t>(m.settings().block_size);
   });
@@ -167,8 +168,10 @@ spnl_status detokenize(spnl_model* model, const int32_t* ids, uint64_t n, const 
   return guarded(error, [&] {
     if ((ids == nullptr && n > 0) || text == nullptr)
       throw abi::Failure(SPNL_INVALID, "detokenize: no ids or no sink");
-    const std::string out =
-        model->model.bundle().tokenizer->decode({ids, ids + n}, /*spell_special=*/true);
+    const Model& m = model->model;
+    std::vector<int32_t> known;
+    std::copy_if(ids, ids + n, std::back_inserter(known), [&](int32_t id) { return !m.pads(id); });
+    const std::string out = m.bundle().tokenizer->decode(known, /*spell_special=*/true);
     abi::write(*text, out.data(), out.size());
   });
 }

@@ -75,7 +75,7 @@ Model::Model(const std::filesystem::path& path, const modelkit::OpenOptions& opt
   if (settings_.max_context == 0 || settings_.max_context > trained)
     settings_.max_context = trained;
   context_ = static_cast<int64_t>(settings_.max_context);
-  vocab_ = std::min(vocab_, static_cast<int32_t>(bundle_.spec.vocab_size));
+  vocab_ = static_cast<int32_t>(bundle_.spec.vocab_size);
   if (!settings_.paged) settings_.block_size = static_cast<int32_t>(context_);
   for (const modelkit::RopeSpec& rope : bundle_.spec.ropes)
     if (rope.long_from != 0) long_from_ = rope.long_from;
@@ -87,6 +87,10 @@ Model::Model(const std::filesystem::path& path, const modelkit::OpenOptions& opt
 
 bool Model::is_eos(int32_t id) const {
   return std::binary_search(bundle_.eos.begin(), bundle_.eos.end(), id);
+}
+
+std::string Model::piece(int32_t id) const {
+  return pads(id) ? std::string() : bundle_.tokenizer->piece(id, /*spell_special=*/false);
 }
 
 std::string Model::summary() const {

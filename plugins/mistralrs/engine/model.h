@@ -54,9 +54,11 @@ class Model {
   const modelkit::ModelBundle& bundle() const { return bundle_; }
   const Settings& settings() const { return settings_; }
   int64_t context() const { return context_; }  ///< tokens a sequence can have
-  int32_t vocab() const {
-    return vocab_;
-  }  ///< ids that can be sampled: padding rows of the output are left out
+  int32_t vocab() const { return vocab_; }  ///< rows of the output; of a vocab_only model: tokens
+  /// Whether an id is a row that only pads the output to a round size. It may win like any other,
+  /// and stands for no text.
+  bool pads(int32_t id) const { return id >= bundle_.tokenizer->vocab_size() && id < vocab_; }
+  std::string piece(int32_t id) const;  ///< the text of a token; specials have none
   bool is_eos(int32_t id) const;
   /// Whether a sequence of so many tokens turns by the long rotary frequencies (longrope): from its
   /// first token on, so one that grows past the border is computed again.

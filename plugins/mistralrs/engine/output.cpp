@@ -47,8 +47,7 @@ void sample_token(const Model& model, std::span<const float> logits, Sequence& s
 
   s.ids.push_back(event.token);
   add_logprobs(logits, request, event);
-  event.text = s.stops.push(
-      s.utf8.push(model.bundle().tokenizer->piece(event.token, /*spell_special=*/false)));
+  event.text = s.stops.push(s.utf8.push(model.piece(event.token)));
   events.push_back(std::move(event));
   if (s.stops.stopped()) return finish_sequence(s, Finish::kStop, events);
   if (request.max_tokens != 0 && s.output_tokens() >= request.max_tokens)

@@ -19,41 +19,46 @@ Rows Transformer::latent_attention(size_t layer, Rows n, const Batch& batch) {
   const Rows attended_latent = workspace_.attended_latent(m, heads * latent);  // [m, H * L]
   const Rows attended = workspace_.attended(m, heads * value_dim);             // [m, H * V]
 
+  project_latents(w, n, q, key);
+  project_heads(w.k_b, q, absorbed);  // of each head [m, N] -> [m, L]
+  ops_.copy(q.by_head(nope + rope).columns(nope, rope),
+            absorbed.by_head(latent + rope).columns(latent, rope));  // [m * H, R]
+  attend(layer, absorbed, key, {}, batch, attended_latent);          // [m, H * L]
+  project_heads(w.v_b, attended_latent, attended);  // of each head [m, L] -> [m, V]
+  return attended;
+}
+
+/// The queries [m, H * (N + R)], maybe through a latent of their own, and what is cached [m, L +
+/// R].
+void Transformer::project_latents(const LoadedAttention& w, Rows n, Rows q, Rows key) {
   const LinearOutput to_key{w.kv_a.weight.get(), w.kv_a.bias.floats(), key};
   if (w.q_a) {
-    const Rows q_latent = workspace_.q_latent(m, w.q_a.weight->rows());
+    const Rows q_latent = workspace_.q_latent(n.count, w.q_a.weight->rows());
     const LinearOutput outputs[] = {{w.q_a.weight.get(), w.q_a.bias.floats(), q_latent}, to_key};
     ops_.linear(n, outputs);  // [m, h] -> [m, q latent], [m, L + R]
     if (w.q_a_norm) norm(w.q_a_norm, q_latent, q_latent);
-    linear(q_latent, w.q, q);  // [m, H * (N + R)]
+    linear(q_latent, w.q, q);  // [m, q latent] -> [m, H * (N + R)]
   } else {
     const LinearOutput outputs[] = {{w.q.weight.get(), w.q.bias.floats(), q}, to_key};
     ops_.linear(n, outputs);  // [m, h] -> [m, H * (N + R)], [m, L + R]
   }
-  if (w.kv_a_norm) norm(w.kv_a_norm, key.columns(0, latent), key.columns(0, latent));
+  const Rows latent = key.columns(0, w.kv_a_norm.size);
+  if (w.kv_a_norm) norm(w.kv_a_norm, latent, latent);
+}
 
-  const auto each_head = [&](const std::vector<MatrixPtr>& by_head, const auto& x, const auto& y) {
-    outputs_.clear();
-    groups_.clear();
-    outputs_.reserve(by_head.size());
-    for (int64_t i = 0; i < heads; ++i) {
-      outputs_.push_back({by_head[static_cast<size_t>(i)].get(), nullptr, y(i)});
-      groups_.push_back({x(i), std::span(outputs_).last(1)});
-    }
-    ops_.linear(groups_);
-  };
-  each_head(
-      w.k_b, [&](int64_t i) { return q.columns(i * (nope + rope), nope); },
-      [&](int64_t i) {
-        return absorbed.columns(i * (latent + rope), latent);
-      });  // [m, N] -> [m, L]
-  ops_.copy(q.by_head(nope + rope).columns(nope, rope),
-            absorbed.by_head(latent + rope).columns(latent, rope));  // [m * H, R]
-  attend(layer, absorbed, key, {}, batch, attended_latent);          // [m, H * L]
-  each_head(
-      w.v_b, [&](int64_t i) { return attended_latent.columns(i * latent, latent); },
-      [&](int64_t i) { return attended.columns(i * value_dim, value_dim); });  // [m, L] -> [m, V]
-  return attended;
+/// The first columns of each head of y: the head's matrix times the first columns of its x.
+void Transformer::project_heads(const std::vector<MatrixPtr>& matrices, Rows x, Rows y) {
+  const auto heads = static_cast<int64_t>(matrices.size());
+  const int64_t x_head = x.width / heads, y_head = y.width / heads;
+  outputs_.clear();
+  groups_.clear();
+  outputs_.reserve(matrices.size());  // groups_ point into it
+  for (int64_t i = 0; i < heads; ++i) {
+    const Matrix* matrix = matrices[static_cast<size_t>(i)].get();
+    outputs_.push_back({matrix, nullptr, y.columns(i * y_head, matrix->rows())});
+    groups_.push_back({x.columns(i * x_head, matrix->cols()), std::span(outputs_).last(1)});
+  }
+  ops_.linear(groups_);
 }
 
 }  // namespace spnl::mistralrs

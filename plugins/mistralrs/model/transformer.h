@@ -45,6 +45,8 @@ class Transformer {
   // attention.cpp, latent_attention.cpp: what the heads saw, [m, heads * value_dim].
   Rows attention(size_t layer, Rows n, const Batch& batch);
   Rows latent_attention(size_t layer, Rows n, const Batch& batch);
+  void project_latents(const LoadedAttention& w, Rows n, Rows q, Rows key);
+  void project_heads(const std::vector<MatrixPtr>& matrices, Rows x, Rows y);
   void attend(size_t layer, Rows q, Rows k, Rows v, const Batch& batch, Rows attended);
   void norm_heads(const LoadedNorm& norm, bool whole_width, int64_t head_dim, Rows x);
 

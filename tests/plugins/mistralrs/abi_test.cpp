@@ -183,7 +183,7 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_done_is_said) {
   refused(SPNL_UNSUPPORTED, "spans");
   request.span_mode = SPNL_SPAN_DEFAULT;
   request.struct_size = 8;
-  refused(SPNL_INVALID, "small");
+  refused(SPNL_INVALID, "struct_size");
   request.struct_size = sizeof request;
   const PromptOf outside(std::vector<int32_t>{1, 1 << 28});
   request.prompt = outside.get();

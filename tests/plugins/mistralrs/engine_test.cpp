@@ -336,10 +336,10 @@ BOOST_AUTO_TEST_CASE(a_sequence_that_grows_past_the_border_is_computed_again) {
 
 BOOST_AUTO_TEST_CASE(greedy_ids_are_the_oracles) {
   const fs::path shared = fs::path(SPNL_SHARED_DIR) / "fixtures";
+  // qwen2's output has rows beyond its tokenizer, one of which wins.
   for (const char* name : {"llama3-rope", "mistral", "mixtral", "gemma2", "phi", "olmo2", "cohere",
-                           "phi3-longrope", "phimoe", "deepseek_v3", "gpt_oss"}) {
-    const fs::path file = shared / "gguf" / (std::string(name) + ".gguf");
-    const fs::path path = fs::exists(file) ? file : shared / "hf" / name;
+                           "phi3-longrope", "phimoe", "deepseek_v3", "gpt_oss", "qwen2"}) {
+    const fs::path path = shared / "hf" / name;
     if (!fs::exists(path)) {
       BOOST_TEST_MESSAGE("skipped, not here: " << path);
       continue;

@@ -75,6 +75,8 @@ class Runner {
     }
   }
 
+  KvCache& cache() { return cache_; }
+
   std::vector<float> alone(const std::vector<int32_t>& ids) {
     Tokens t = start(ids);
     step({{&t, static_cast<int64_t>(ids.size())}});
@@ -167,6 +169,24 @@ BOOST_AUTO_TEST_CASE(batch_mates_change_nothing) {
           BOOST_TEST((crowd[i].logits == alone[i]),
                      name << ", " << cpu::isa_name(isa) << ", sequence " << i);
       }
+}
+
+// A fork: whole blocks are shared, the begun one is copied, and both go on as if they were alone.
+BOOST_AUTO_TEST_CASE(a_copied_block_goes_on_like_the_original) {
+  for (const auto& [name, spec] : random_models(TensorType::kF32)) {
+    const cpu::Isa isa = cpu::supported_isas().back();
+    std::vector<int32_t> ids = some_ids(20, 4), other = ids;
+    for (size_t i = 13; i < other.size(); ++i) other[i] = (other[i] + 5) % 96;
+    Runner runner(spec, make_cpu_ops(isa, 2), cpu::KvType::kF16);
+    Tokens a = runner.start(ids), b = runner.start(other);
+    runner.step({{&a, 13}});
+    b.blocks[0] = a.blocks[0];
+    runner.cache().copy_block(a.blocks[1], b.blocks[1], 13 % kBlockSize);
+    b.computed = 13;
+    runner.step({{&a, 7}, {&b, 7}});
+    BOOST_TEST((a.logits == runner.alone(ids)), name);
+    BOOST_TEST((b.logits == runner.alone(other)), name);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(latent_attention_caches_one_compressed_row) {
