@@ -39,10 +39,14 @@ void Weight::read_floats(uint64_t first, uint64_t count, float* out) const {
     source_->read(source_first_ + first, count, reinterpret_cast<std::byte*>(out));
     return;
   }
-  std::vector<std::byte> row(row_bytes());
-  for (uint64_t i = 0; i < count; ++i) {
-    source_->read(source_first_ + first + i, 1, row.data());
-    dequantize_row(type_, row.data(), columns_, out + i * columns_);
+  // Several rows at a time: a source that has to go through all it is made of does so less often.
+  constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
+  const uint64_t chunk = std::min(count, std::max<uint64_t>(1, kChunkBytes / row_bytes()));
+  std::vector<std::byte> rows(chunk * row_bytes());
+  for (uint64_t done = 0; done < count; done += chunk) {
+    const uint64_t n = std::min(chunk, count - done);
+    source_->read(source_first_ + first + done, n, rows.data());
+    dequantize_row(type_, rows.data(), n * columns_, out + done * columns_);
   }
 }
 
