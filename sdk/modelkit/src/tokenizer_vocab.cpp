@@ -35,8 +35,7 @@ constexpr std::string_view kEndSpellings[] = {
 };
 // These are also ordinary words, or control tokens of other uses: they count only when the file
 // says "control".
-constexpr std::string_view kEndSpellingsOfControl[] = {"</s>", "<eos>", "<|user|>",
-                                                       "<|observation|>"};
+constexpr std::string_view kEndSpellingsOfControl[] = {"</s>", "<eos>"};
 
 bool one_of(std::string_view text, std::span<const std::string_view> list) {
   return std::find(list.begin(), list.end(), text) != list.end();
@@ -211,10 +210,15 @@ void Vocabulary::guess_ends() {
     ends.push_back(id);
     flags_[id] |= kControl;  // converters leave some of them "normal"
   }
-  for (const std::string_view spelling : kEndSpellingsOfControl) {
+  const auto add_control = [&](std::string_view spelling) {
     const int32_t id = find(spelling);
-    if (id >= 0 && (flags_[id] & kControl) != 0) ends.push_back(id);
-  }
+    const bool is_control = id >= 0 && (flags_[id] & kControl) != 0;
+    if (is_control) ends.push_back(id);
+    return is_control;
+  };
+  for (const std::string_view spelling : kEndSpellingsOfControl) add_control(spelling);
+  // GLM ends its turn by opening the user's; others only begin one so, and observe nothing.
+  if (add_control("<|observation|>")) add_control("<|user|>");
   // OpenAI's harmony and Solar close each part of an answer with <|end|> and the answer itself
   // otherwise.
   const auto has = [&](std::string_view spelling) { return find(spelling) >= 0; };

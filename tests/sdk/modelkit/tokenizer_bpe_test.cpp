@@ -208,6 +208,15 @@ BOOST_AUTO_TEST_CASE(what_ends_an_answer) {
         {v.id("</s>"), v.id("<|im_end|>"), eot, text_kind, v.id("<|return|>"), v.id("<|call|>")});
 }
 
+// GLM ends its turn by opening the user's, or an observation; elsewhere <|user|> only begins one.
+BOOST_AUTO_TEST_CASE(opening_the_users_turn_ends_an_answer_of_glm_alone) {
+  auto v = tiny_bpe();
+  const int32_t user = v.add("<|user|>", 3);
+  check(v.build()->end_of_generation(), {v.id("</s>"), v.id("<|im_end|>")});
+  const int32_t observation = v.add("<|observation|>", 3);
+  check(v.build()->end_of_generation(), {v.id("</s>"), v.id("<|im_end|>"), user, observation});
+}
+
 BOOST_AUTO_TEST_CASE(refuses_what_it_cannot_read) {
   const auto refuse = [](auto change, ErrorCode code) {
     auto v = tiny_bpe();
