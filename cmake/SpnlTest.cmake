@@ -6,8 +6,6 @@ function(spnl_test name)
     set(ARG_TIMEOUT 120)
   endif()
   add_executable(${name} ${ARG_SOURCES})
-  # GCC 12 takes members of optional and variant temporaries, which tests are full of, for uninitialised.
-  target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   target_link_libraries(${name} PRIVATE spnl_warnings ${ARG_LIBS} Boost::unit_test_framework)
   target_compile_definitions(
     ${name}
