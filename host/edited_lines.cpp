@@ -67,6 +67,8 @@ class EditedLines : public LineInput {
   Event read(const char* prompt, std::string& line) override {
     prompt_.assign(prompt, prompt + std::strlen(prompt));  // prompts are ASCII
     interrupted_ = false;
+    // Keys that come between the prompt and the first read would be edited by the terminal itself.
+    ::el_wset(editor_, EL_PREP_TERM, 1);
     int count = 0;
     const wchar_t* typed = ::el_wgets(editor_, &count);
     if (typed == nullptr || count <= 0) {

@@ -12,7 +12,7 @@ using Lines = std::vector<std::string>;
 namespace {
 
 constexpr const char* kThree =
-    R"((plus (g "fake/slow" "a" 0.0 60) (g "fake/slow" "b" 0.0 60) (g "fake/echo" "c")))";
+    R"((plus (g "fake/slow" "a" 0.0 150) (g "fake/slow" "b" 0.0 150) (g "fake/echo" "c")))";
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
@@ -135,7 +135,7 @@ BOOST_AUTO_TEST_CASE(chat_edits_lines_and_keeps_them) {
   TerminalProcess next({"chat", "-m", "fake/echo"}, options);
   BOOST_TEST(next.wait_for("> "));
   next.type("\x12hell\r\r");  // found by Ctrl-R
-  BOOST_TEST(next.wait_for("said: hello"));
+  BOOST_TEST(next.wait_for("said: hello"), next.written());
   next.type("/exit\r");
   BOOST_TEST(next.finish() == 0);
 }
