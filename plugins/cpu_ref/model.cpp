@@ -62,6 +62,14 @@ uint64_t Model::vocab() const {
                         : static_cast<uint64_t>(bundle_.tokenizer->vocab_size());
 }
 
+bool Model::pads(int32_t id) const {
+  return id >= bundle_.tokenizer->vocab_size() && static_cast<uint64_t>(id) < vocab();
+}
+
+std::string Model::piece(int32_t id) const {
+  return pads(id) ? "" : bundle_.tokenizer->piece(id, /*spell_special=*/false);
+}
+
 void Model::check_ids(const std::vector<int32_t>& ids) const {
   for (size_t i = 0; i < ids.size(); ++i)
     if (ids[i] < 0 || static_cast<uint64_t>(ids[i]) >= vocab())

@@ -48,6 +48,10 @@ class Model {
   const std::string& architecture() const { return architecture_; }
   uint64_t context() const { return context_; }
   uint64_t vocab() const;  ///< width of the logits
+  /// Whether an id is a row that only pads the output to a round size. It may win like any other,
+  /// as in other engines, and stands for no text.
+  bool pads(int32_t id) const;
+  std::string piece(int32_t id) const;  ///< the text of a token; specials have none
   uint64_t weight_bytes() const { return weights_ ? weights_->bytes() : 0; }
   bool can_generate() const { return transformer_ != nullptr; }
   const Transformer& transformer() const { return *transformer_; }

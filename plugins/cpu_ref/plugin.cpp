@@ -182,13 +182,10 @@ spnl_status detokenize(spnl_model* handle, const int32_t* ids, uint64_t n, const
   return guard(
       error,
       [&] {
-        const auto& bundle = not_null(handle, "model").model.bundle();
+        const Model& model = not_null(handle, "model").model;
         std::vector<int32_t> known = copy_ids(ids, n);
-        // Rows that only pad the output stand for no text.
-        std::erase_if(known, [&](int32_t id) {
-          return id >= bundle.tokenizer->vocab_size() && int64_t{id} < bundle.spec.vocab_size;
-        });
-        const std::string decoded = bundle.tokenizer->decode(known, true);
+        std::erase_if(known, [&](int32_t id) { return model.pads(id); });
+        const std::string decoded = model.bundle().tokenizer->decode(known, true);
         spnl::abi::write(require(text, "text"), decoded.data(), decoded.size());
       },
       status_of);

@@ -174,10 +174,7 @@ void Session::choose(Sequence& sequence, Sample& sample, std::span<const float> 
     finish(sequence, sample, SPNL_FIN_LENGTH);
   };
   if (is_full()) return finish_full();
-  // Rows beyond the vocabulary are padding of the matrix, not tokens.
-  const auto vocabulary = static_cast<size_t>(model_.bundle().tokenizer->vocab_size());
-  const int32_t token =
-      sample.sampler.sample(logits.first(std::min(vocabulary, logits.size())), sample.history);
+  const int32_t token = sample.sampler.sample(logits, sample.history);
   const std::vector<int32_t>& eos = model_.bundle().eos;
   if (std::binary_search(eos.begin(), eos.end(), token))
     return finish(sequence, sample, SPNL_FIN_EOS);
@@ -196,8 +193,7 @@ void Session::emit(Sequence& sequence, Sample& sample, int32_t token,
   ++sample.output_tokens;
   ++model_.counters().decode_tokens;
 
-  const std::string text =
-      sample.stops.push(sample.utf8.push(model_.bundle().tokenizer->piece(token, false)));
+  const std::string text = sample.stops.push(sample.utf8.push(model_.piece(token)));
   spnl_event event{};
   event.kind = SPNL_EV_TOKENS;
   event.sample = sample.index;
