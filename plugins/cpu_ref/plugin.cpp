@@ -182,7 +182,7 @@ spnl_status detokenize(spnl_model* handle, const int32_t* ids, uint64_t n, const
   return guard(
       error,
       [&] {
-        const Model& model = not_null(handle, "model").model;
+        const auto& model = not_null(handle, "model").model;
         std::vector<int32_t> known = copy_ids(ids, n);
         std::erase_if(known, [&](int32_t id) { return model.pads(id); });
         const std::string decoded = model.bundle().tokenizer->decode(known, true);
