@@ -22,7 +22,8 @@ using namespace spnl::modelkit;
 namespace {
 std::atomic<size_t> largest{0};
 
-void note(size_t bytes) {
+// The sanitizers count allocations themselves.
+[[maybe_unused]] void note(size_t bytes) {
   size_t seen = largest.load();
   while (bytes > seen && !largest.compare_exchange_weak(seen, bytes)) {
   }
