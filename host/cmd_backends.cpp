@@ -2,7 +2,6 @@
 #include "command.h"
 #include "json_text.h"
 #include "model_options.h"
-#include "utf8.h"
 
 namespace spnl::host {
 namespace {
@@ -64,8 +63,7 @@ int run(Invocation& invocation) {
   std::vector<std::filesystem::path> folders = backends.search_path();
   std::string text =
       invocation.args.has("json") ? as_json(found, folders) : as_list(found, folders);
-  invocation.terminal.result(invocation.terminal.output_is_terminal() ? without_controls(text)
-                                                                      : text);
+  invocation.terminal.listing(text);
   return kExitDone;
 }
 

@@ -9,7 +9,6 @@
 #include "json_text.h"
 #include "model_options.h"
 #include "spnl/hub.h"
-#include "utf8.h"
 
 namespace spnl::host {
 namespace {
@@ -153,8 +152,7 @@ int run(Invocation& invocation) {
   bool healthy = std::none_of(checks.begin(), checks.end(),
                               [](const Check& c) { return c.verdict == Verdict::kProblem; });
   std::string text = invocation.args.has("json") ? as_json(checks, healthy) : as_list(checks);
-  invocation.terminal.result(invocation.terminal.output_is_terminal() ? without_controls(text)
-                                                                      : text);
+  invocation.terminal.listing(text);
   return healthy ? kExitDone : kExitNotFound;
 }
 

@@ -7,7 +7,6 @@
 #include "model_options.h"
 #include "spnl/builtins.h"
 #include "spnl/hub.h"
-#include "utf8.h"
 
 namespace spnl::host {
 namespace {
@@ -103,8 +102,7 @@ int run(Invocation& invocation) {
   const std::vector<FoundModel> models = find_models(cache);
   const std::string text =
       invocation.args.has("json") ? as_json(models, cache) : as_list(models, cache);
-  invocation.terminal.result(invocation.terminal.output_is_terminal() ? without_controls(text)
-                                                                      : text);
+  invocation.terminal.listing(text);
   return kExitDone;
 }
 

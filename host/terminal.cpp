@@ -95,6 +95,10 @@ void Terminal::result(std::string_view bytes) {
   write_output(bytes);
 }
 
+void Terminal::listing(std::string_view text) {
+  result(output_is_terminal_ ? without_controls(text) : std::string(text));
+}
+
 void Terminal::generated(std::string_view text) {
   if (text.empty()) return;
   std::lock_guard lock(mutex_);

@@ -38,6 +38,8 @@ class Terminal {
 
   /// Bytes of a result, as they are.
   void result(std::string_view bytes);
+  /// What a command tells of files and names: as it is, but harmless to a terminal.
+  void listing(std::string_view text);
   /// Text that a model wrote, maybe in pieces: green where colour is on, and harmless to a
   /// terminal.
   void generated(std::string_view text);

@@ -19,7 +19,7 @@ bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; 
 
 /// Collects the values. The parser tells where a value ends; where it begins follows from where the
 /// one before ended, since nothing but blanks and separators stands between.
-class Collector {
+class Collector : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Collector> {
  public:
   Collector(std::string_view text, const rapidjson::MemoryStream& stream, size_t start, Data& data)
       : text_(text), stream_(stream), start_(start), end_(start), data_(data) {}
@@ -39,12 +39,7 @@ class Collector {
   bool StartArray() { return begin(DataKind::kList); }
   bool EndObject(rapidjson::SizeType) { return end(); }
   bool EndArray(rapidjson::SizeType) { return end(); }
-  // Numbers arrive as text.
-  bool Int(int) { return false; }
-  bool Uint(unsigned) { return false; }
-  bool Int64(int64_t) { return false; }
-  bool Uint64(uint64_t) { return false; }
-  bool Double(double) { return false; }
+  bool Default() { return false; }  // numbers arrive as text
 
   /// Where the next value begins, or the bracket or whatever else stands there.
   size_t next() const {
@@ -183,10 +178,9 @@ std::string key_hint(std::string_view text, size_t at) {
 }
 
 /// Takes the strings of an array and nothing else.
-class StringCollector {
+class StringCollector : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, StringCollector> {
  public:
-  bool Null() { return other(); }
-  bool Bool(bool) { return other(); }
+  bool Default() { return other(); }
   bool RawNumber(const char*, rapidjson::SizeType, bool) { return other(); }
   bool String(const char* text, rapidjson::SizeType length, bool) {
     if (depth_ == 1) strings.emplace_back(text, length);
@@ -197,11 +191,6 @@ class StringCollector {
   bool EndObject(rapidjson::SizeType) { return end(); }
   bool StartArray() { return start(); }
   bool EndArray(rapidjson::SizeType) { return end(); }
-  bool Int(int) { return false; }
-  bool Uint(unsigned) { return false; }
-  bool Int64(int64_t) { return false; }
-  bool Uint64(uint64_t) { return false; }
-  bool Double(double) { return false; }
 
   std::vector<std::string> strings;
   size_t others = 0;  ///< elements that are no strings

@@ -4,19 +4,6 @@
 #include <cmath>
 
 namespace spnl::cpu_ref {
-namespace {
-
-/// `sink`: a score that takes its share and is then dropped; null: none.
-void softmax(std::vector<float>& scores, const float* sink) {
-  float top = *std::max_element(scores.begin(), scores.end());
-  if (sink != nullptr) top = std::max(top, *sink);
-  double sum = sink != nullptr ? std::exp(*sink - top) : 0;
-  for (float& score : scores) sum += score = std::exp(score - top);
-  for (float& score : scores) score = static_cast<float>(score / sum);
-}
-
-}  // namespace
-
 Attention::Attention(const modelkit::AttentionSpec& spec, const modelkit::RopeSpec& rope,
                      const Weights& weights, ThreadPool& pool)
     : spec_(spec),

@@ -24,13 +24,6 @@ std::vector<uint32_t> best(const std::vector<float>& scores, uint32_t k) {
   return order;
 }
 
-void softmax(std::vector<float>& values) {
-  const float top = *std::max_element(values.begin(), values.end());
-  double sum = 0;
-  for (float& value : values) sum += value = std::exp(value - top);
-  for (float& value : values) value = static_cast<float>(value / sum);
-}
-
 /// Excludes the experts of all but the best groups (arXiv:2405.04434 section 2.2,
 /// arXiv:2412.19437 section 2.1).
 void keep_best_groups(const Experts& rule, std::vector<float>& scores) {

@@ -75,6 +75,14 @@ float softcap(double cap, float x) {
   return cap == 0 ? x : static_cast<float>(cap * std::tanh(x / cap));
 }
 
+void softmax(std::vector<float>& scores, const float* sink) {
+  float top = *std::max_element(scores.begin(), scores.end());
+  if (sink != nullptr) top = std::max(top, *sink);
+  double sum = sink != nullptr ? std::exp(*sink - top) : 0;
+  for (float& score : scores) sum += score = std::exp(score - top);
+  for (float& score : scores) score = static_cast<float>(score / sum);
+}
+
 void rotate(const modelkit::RopeSpec& rope, bool is_long, uint64_t position, float* first) {
   const std::vector<double>& frequencies = is_long ? rope.long_inv_freq : rope.inv_freq;
   const double magnitude = is_long ? rope.long_magnitude : rope.magnitude;

@@ -40,6 +40,10 @@ float dot(const float* a, const float* b, uint64_t n);
 /// cap * tanh(x / cap), for a cap of 0 x itself.
 float softcap(double cap, float x);
 
+/// Scores to shares that sum to 1. `sink`: one more score, which takes its share and is dropped;
+/// null: none.
+void softmax(std::vector<float>& scores, const float* sink = nullptr);
+
 /// Turns the pairs of a head by position * frequency. `first`: the first rotary dimension.
 void rotate(const modelkit::RopeSpec& rope, bool is_long, uint64_t position, float* first);
 

@@ -4,7 +4,6 @@
 
 #include "spnl/backend.hpp"
 #include "spnl/modelkit/prompt.h"
-#include "spnl/modelkit/sampling_request.h"
 
 namespace spnl::cpu_ref {
 namespace {
@@ -24,17 +23,6 @@ void refuse_what_is_missing(const spnl_request& request) {
       request.span_context > SPNL_CONTEXT_LINEAGE || request.span_order < 0 ||
       request.span_order > SPNL_ORDER_CANONICAL)
     throw Failure(SPNL_INVALID, "request: unknown span setting");
-}
-
-void read_sampling(const spnl_sampling* given, const Model& model, Request& request) {
-  modelkit::SamplingRequest read =
-      modelkit::read_sampling(given, *model.bundle().tokenizer, model.bundle().eos);
-  request.sampling = std::move(read.params);
-  request.samples = read.samples;
-  request.max_tokens = read.max_tokens;
-  request.wants_logprobs = read.want_logprobs;
-  request.top_logprobs = read.top_logprobs;
-  request.stops = std::move(read.stops);
 }
 
 /// Fragments stand in pre-order: a first child begins where its parent does, any other fragment
@@ -59,7 +47,8 @@ Request read_request(const spnl_request& given, const Model& model) {
   Request request;
   request.user_id = given.user_id;
   request.prefill_only = (given.flags & SPNL_REQ_PREFILL_ONLY) != 0;
-  read_sampling(given.sampling, model, request);
+  request.sampling =
+      modelkit::read_sampling(given.sampling, *model.bundle().tokenizer, model.bundle().eos);
 
   modelkit::validate_prompt(prompt);
   modelkit::EncodedPrompt encoded = model.bundle().prompts->encode(prompt);

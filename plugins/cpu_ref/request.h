@@ -4,7 +4,7 @@
 
 #include "model.h"
 #include "spnl/backend.h"
-#include "spnl/modelkit/sampler.h"
+#include "spnl/modelkit/sampling_request.h"
 
 namespace spnl::cpu_ref {
 
@@ -13,12 +13,8 @@ struct Request {
   uint64_t user_id = 0;
   std::vector<int32_t> prompt;
   std::vector<uint64_t> fragment_tokens;  ///< of each fragment of the prompt, children included
-  modelkit::SamplingParams sampling;
-  uint32_t samples = 1;
-  uint64_t max_tokens = 0;  ///< 0: until the model stops or its context is full
-  bool prefill_only = false, wants_logprobs = false;
-  uint32_t top_logprobs = 0;
-  std::vector<std::string> stops;
+  modelkit::SamplingRequest sampling;
+  bool prefill_only = false;
 };
 
 /// Throws abi::Failure or modelkit::Error: INVALID for what makes no sense or does not fit the

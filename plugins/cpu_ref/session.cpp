@@ -58,13 +58,13 @@ uint64_t Session::submit(Request request) {
     throw abi::Failure(SPNL_BUSY,
                        std::to_string(kMaxSequences) + " sequences are waiting; step first");
   Sequence sequence{};
-  for (uint32_t i = 0; i < request.samples; ++i) {
-    modelkit::SamplingParams params = request.sampling;
+  for (uint32_t i = 0; i < request.sampling.samples; ++i) {
+    modelkit::SamplingParams params = request.sampling.params;
     params.sample = i;
     sequence.samples.push_back({i,
                                 modelkit::Sampler(params),
                                 {},
-                                modelkit::StopStrings(request.stops),
+                                modelkit::StopStrings(request.sampling.stops),
                                 {},
                                 {},
                                 0,
@@ -180,7 +180,7 @@ void Session::choose(Sequence& sequence, Sample& sample, std::span<const float> 
     return finish(sequence, sample, SPNL_FIN_EOS);
   emit(sequence, sample, token, logits);
   if (sample.stops.stopped()) return finish(sequence, sample, SPNL_FIN_STOP);
-  const uint64_t most = sequence.request.max_tokens;
+  const uint64_t most = sequence.request.sampling.max_tokens;
   if (most != 0 && sample.output_tokens >= most) return finish(sequence, sample, SPNL_FIN_LENGTH);
   if (is_full()) finish_full();
 }
@@ -203,14 +203,14 @@ void Session::emit(Sequence& sequence, Sample& sample, int32_t token,
   float logprob = 0;
   std::vector<int32_t> best;
   std::vector<float> best_logprobs;
-  if (sequence.request.wants_logprobs) {
+  if (sequence.request.sampling.want_logprobs) {
     const double all = log_sum_exp(logits);
     logprob = static_cast<float>(logits[static_cast<size_t>(token)] - all);
-    best = top_ids(logits, sequence.request.top_logprobs);
+    best = top_ids(logits, sequence.request.sampling.top_logprobs);
     for (const int32_t id : best)
       best_logprobs.push_back(static_cast<float>(logits[static_cast<size_t>(id)] - all));
     event.logprobs = &logprob;
-    event.top_k = sequence.request.top_logprobs;
+    event.top_k = sequence.request.sampling.top_logprobs;
     event.top_ids = best.data();
     event.top_logprobs = best_logprobs.data();
   }

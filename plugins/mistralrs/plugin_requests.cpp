@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "spnl/backend.hpp"
-#include "spnl/modelkit/sampling_request.h"
 
 namespace spnl::mistralrs {
 namespace {
@@ -28,17 +27,6 @@ int64_t storable_tokens(const spnl_prompt& prompt, const std::vector<FragmentRan
     if ((prompt.fragments[i]->flags & SPNL_FRAG_NO_STORE) != 0)
       return static_cast<int64_t>(ranges[i].begin);
   return std::numeric_limits<int64_t>::max();
-}
-
-void read_sampling(const spnl_sampling* from, const Model& model, Request& to) {
-  modelkit::SamplingRequest read =
-      modelkit::read_sampling(from, *model.bundle().tokenizer, model.bundle().eos);
-  to.sampling = std::move(read.params);
-  to.samples = read.samples;
-  to.max_tokens = read.max_tokens;
-  to.want_logprobs = read.want_logprobs;
-  to.top_logprobs = read.top_logprobs;
-  to.stops = std::move(read.stops);
 }
 
 void refuse_unsupported(const spnl_request& request) {
@@ -105,7 +93,8 @@ Request to_request(const Model& model, const spnl_request& from) {
   Request request;
   request.user_id = from.user_id;
   request.prefill_only = (from.flags & SPNL_REQ_PREFILL_ONLY) != 0;
-  read_sampling(from.sampling, model, request);
+  request.sampling =
+      modelkit::read_sampling(from.sampling, *model.bundle().tokenizer, model.bundle().eos);
   modelkit::EncodedPrompt encoded = model.bundle().prompts->encode(*from.prompt);
   request.fragments = fragment_ranges(*from.prompt, encoded.ends);
   request.storable_tokens = storable_tokens(*from.prompt, request.fragments);
@@ -138,7 +127,7 @@ int32_t send_event(const spnl_events& events, const Event& event) {
   } else {
     out.n_tokens = 1;
     out.tokens = &event.token;
-    if (sequence.request->want_logprobs) {
+    if (sequence.request->sampling.want_logprobs) {
       out.logprobs = &event.logprob;
       out.top_k = static_cast<uint32_t>(event.top_ids.size());
       out.top_ids = event.top_ids.data();

@@ -1,31 +1,17 @@
-#include <rapidjson/document.h>
-
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
-#include "host_process.h"
+#include "json_of.h"
 #include "temporary_file.h"
 
 using namespace spnl::host_test;
 
 namespace {
 
-rapidjson::Document json_of(const HostResult& result) {
-  BOOST_TEST(result.exit_code == 0, result.errors);
-  rapidjson::Document document;
-  document.Parse<rapidjson::kParseValidateEncodingFlag>(result.output.data(), result.output.size());
-  BOOST_REQUIRE_MESSAGE(!document.HasParseError(), result.output);
-  return document;
-}
-
 std::vector<int> ints(const rapidjson::Value& list) {
   std::vector<int> out;
   for (const auto& value : list.GetArray()) out.push_back(value.GetInt());
   return out;
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

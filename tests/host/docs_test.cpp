@@ -85,10 +85,6 @@ Ran run_query(const Block& block) {
   return {result.exit_code, result.output + (result.exit_code == 0 ? "" : result.errors)};
 }
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(what_the_pages_show_runs) {

@@ -29,4 +29,15 @@ HostResult run_host(const std::vector<std::string>& arguments, const HostOptions
 /// The same with --backend-path for the backend of these tests (prefix `fake`).
 HostResult run_fake(std::vector<std::string> arguments, const HostOptions& options = {});
 
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// How often `part` stands in `text`.
+inline size_t count(const std::string& text, const std::string& part) {
+  size_t n = 0;
+  for (size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++n;
+  return n;
+}
+
 }  // namespace spnl::host_test

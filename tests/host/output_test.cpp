@@ -8,10 +8,6 @@ using namespace spnl::host_test;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 HostOptions with_environment(const std::string& name, const std::string& value) {
   HostOptions options;
   options.environment = {{name, value}};

@@ -1,33 +1,13 @@
 // Queries from files, builtins and standard input: what runs, what is shown of them.
-#include <rapidjson/document.h>
-
 #include <boost/test/unit_test.hpp>
 
-#include "host_process.h"
+#include "json_of.h"
 #include "temporary_file.h"
 
 using namespace spnl::host_test;
 using Words = std::vector<std::string>;
 
 namespace {
-
-rapidjson::Document json_of(const HostResult& result) {
-  BOOST_TEST(result.exit_code == 0, result.errors);
-  rapidjson::Document document;
-  document.Parse<rapidjson::kParseValidateEncodingFlag>(result.output.data(), result.output.size());
-  BOOST_REQUIRE_MESSAGE(!document.HasParseError(), result.output);
-  return document;
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-size_t count(const std::string& text, const std::string& part) {
-  size_t n = 0;
-  for (size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++n;
-  return n;
-}
 
 constexpr const char* kLisp = R"((g "fake/echo" (seq (system "s") (user "hi")) 0.0 7))";
 constexpr const char* kTwo = R"((plus (g "fake/echo" "a" 0.5) (g "fake/echo" "b" 0.5)))";

@@ -3,6 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "host_process.h"
 #include "temporary_file.h"
 #include "terminal_process.h"
 
@@ -13,16 +14,6 @@ namespace {
 
 constexpr const char* kThree =
     R"((plus (g "fake/slow" "a" 0.0 150) (g "fake/slow" "b" 0.0 150) (g "fake/echo" "c")))";
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-size_t count(const std::string& text, const std::string& part) {
-  size_t n = 0;
-  for (size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++n;
-  return n;
-}
 
 void check_only_result_is_left(const TerminalProcess& process, size_t columns) {
   const Lines lines = screen(process.written(), columns);

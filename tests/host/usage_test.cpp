@@ -104,10 +104,6 @@ const std::vector<WrongUse> kWrongUses = {
     {{"backends", "extra"}, "unexpected argument"},
 };
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 size_t lines(const std::string& text) {
   return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
 }

@@ -51,14 +51,14 @@ bool Engine::submit(Request request, uint64_t& id) {
       throw Error(ErrorCode::kInvalid, "token " + std::to_string(token) +
                                            " is outside the vocabulary of " +
                                            std::to_string(vocab));
-  if (sequences_.size() + request.samples > kMaxQueuedSequences) return false;
+  if (sequences_.size() + request.sampling.samples > kMaxQueuedSequences) return false;
 
   id = request.id = next_id_++;
   request.submitted = Clock::now();
   const auto shared = std::make_shared<const Request>(std::move(request));
   const std::lock_guard lock(runtime_.mutex);
   Sequence* leader = nullptr;
-  for (uint32_t sample = 0; sample < shared->samples; ++sample) {
+  for (uint32_t sample = 0; sample < shared->sampling.samples; ++sample) {
     auto sequence =
         std::make_unique<Sequence>(shared, sample, *runtime_.pool, runtime_.cache->block_size());
     if (leader == nullptr) {
@@ -194,8 +194,8 @@ void Engine::retire_finished() {
   for (size_t i = 0; i < events_.size(); ++i) {
     if (!events_[i].finished) continue;
     Sequence& sequence = *events_[i].sequence;
-    const bool at_limit = sequence.request->max_tokens != 0 &&
-                          sequence.output_tokens() >= sequence.request->max_tokens;
+    const uint64_t most = sequence.request->sampling.max_tokens;
+    const bool at_limit = most != 0 && sequence.output_tokens() >= most;
     if (sequence.finish == Finish::kLength && !at_limit && !sequence.request->prefill_only)
       note_("context full: stopped after " + std::to_string(sequence.length()) + " tokens, of " +
             std::to_string(model_.context()) + " in the context");

@@ -15,10 +15,10 @@ double log_sum_exp(std::span<const float> logits) {
 }
 
 void add_logprobs(std::span<const float> logits, const Request& request, Event& event) {
-  if (!request.want_logprobs) return;
+  if (!request.sampling.want_logprobs) return;
   const double lse = log_sum_exp(logits);
   event.logprob = static_cast<float>(logits[static_cast<size_t>(event.token)] - lse);
-  const size_t k = std::min<size_t>(request.top_logprobs, logits.size());
+  const size_t k = std::min<size_t>(request.sampling.top_logprobs, logits.size());
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
   std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(),
@@ -50,7 +50,7 @@ void sample_token(const Model& model, std::span<const float> logits, Sequence& s
   event.text = s.stops.push(s.utf8.push(model.piece(event.token)));
   events.push_back(std::move(event));
   if (s.stops.stopped()) return finish_sequence(s, Finish::kStop, events);
-  if (request.max_tokens != 0 && s.output_tokens() >= request.max_tokens)
+  if (request.sampling.max_tokens != 0 && s.output_tokens() >= request.sampling.max_tokens)
     return finish_sequence(s, Finish::kLength, events);
   if (s.length() >= model.context()) finish_sequence(s, Finish::kLength, events);
 }

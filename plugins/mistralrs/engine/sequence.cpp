@@ -16,7 +16,7 @@ Sequence::Sequence(std::shared_ptr<const Request> for_request, uint32_t sample_i
       sample(sample_index),
       ids(request->prompt),
       table(pool, block_size),
-      sampler(of_sample(request->sampling, sample_index)),
-      stops(request->stops) {}
+      sampler(of_sample(request->sampling.params, sample_index)),
+      stops(request->sampling.stops) {}
 
 }  // namespace spnl::mistralrs

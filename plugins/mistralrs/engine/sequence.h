@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cache/block_table.h"
-#include "spnl/modelkit/sampler.h"
+#include "spnl/modelkit/sampling_request.h"
 #include "spnl/modelkit/stop_strings.h"
 #include "spnl/modelkit/utf8_stream.h"
 
@@ -24,16 +24,11 @@ struct FragmentRange {
 /// What was asked for, in the engine's words; shared by all its samples, const once submitted.
 struct Request {
   uint64_t id = 0, user_id = 0;
-  uint32_t samples = 1;
   std::vector<int32_t> prompt;  ///< at least one id
   std::vector<FragmentRange> fragments;
   int64_t storable_tokens =
       std::numeric_limits<int64_t>::max();  ///< what may stay in the prefix cache
-  modelkit::SamplingParams sampling;
-  std::vector<std::string> stops;
-  uint64_t max_tokens = 0;  ///< 0: until the model stops or its context is full
-  bool want_logprobs = false;
-  uint32_t top_logprobs = 0;
+  modelkit::SamplingRequest sampling;
   bool prefill_only = false;
   Clock::time_point submitted;
 };

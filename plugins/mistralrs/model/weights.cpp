@@ -1,8 +1,5 @@
 #include "model/weights.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <string>
 
 #include "spnl/modelkit/error.h"
@@ -13,16 +10,6 @@ namespace {
 using modelkit::Error;
 using modelkit::ErrorCode;
 using modelkit::Weight;
-
-/// Gives back pages of the file that lie wholly in what was read once and is not needed again. They
-/// come back from the file if they are.
-void forget_pages(const std::byte* data, uint64_t bytes) {
-  if (data == nullptr) return;
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
-  const auto end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-}
 
 class Loader {
  public:
@@ -88,7 +75,8 @@ class Loader {
   MatrixPtr matrix(const Weight& weight) {
     if (!weight) return nullptr;
     MatrixPtr result = ops_.load_matrix(weight);
-    if (result->bytes() > 0) forget_pages(weight.data(), weight.bytes());
+    if (result->bytes() > 0 && weight.data() != nullptr)
+      modelkit::forget_pages({weight.data(), weight.bytes()});
     all_float32_ = all_float32_ && weight.type() == modelkit::TensorType::kF32;
     count(result->bytes());
     return result;
@@ -158,7 +146,8 @@ void check(const modelkit::ModelSpec& spec) {
 }  // namespace
 
 void forget_pages(const modelkit::TensorSource& file) {
-  for (const modelkit::Tensor& tensor : file.tensors()) forget_pages(tensor.data, tensor.bytes);
+  for (const modelkit::Tensor& tensor : file.tensors())
+    if (tensor.data != nullptr) modelkit::forget_pages({tensor.data, tensor.bytes});
 }
 
 Weights load_weights(Ops& ops, const modelkit::ModelSpec& spec, uint64_t limit,

@@ -70,15 +70,23 @@ PackedIntegers packed(const Tensor& tensor, uint32_t bits) {
   return integers;
 }
 
-/// Scales [groups][out], and what else GPTQ and AWQ have in common.
-GroupedIntegers with_scales(const LinearReader& reader) {
-  const Tensor* scales = reader.find(".scales");
-  if (scales == nullptr || scales->elements() == 0)
-    reader.corrupt(".scales", "is missing or empty");
+GroupedIntegers of_layer(const LinearReader& reader, uint64_t groups) {
   GroupedIntegers integers;
   integers.rows = reader.out;
   integers.columns = reader.in;
-  integers.groups = scales->dims[1];
+  integers.groups = groups;
+  return integers;
+}
+
+const Tensor& some_scales(const LinearReader& reader, std::string_view suffix) {
+  const Tensor* scales = reader.find(suffix);
+  if (scales == nullptr || scales->elements() == 0) reader.corrupt(suffix, "is missing or empty");
+  return *scales;
+}
+
+/// Scales [groups][out], and what else GPTQ and AWQ have in common.
+GroupedIntegers with_scales(const LinearReader& reader) {
+  GroupedIntegers integers = of_layer(reader, some_scales(reader, ".scales").dims[1]);
   integers.scales = &reader.need(".scales", {reader.out, integers.groups}, kScales);
   integers.scale_group_step = reader.out;
   return integers;
@@ -101,10 +109,7 @@ Weight awq_gemm(const LinearReader& reader, const Tensor& qweight) {
 /// Rows are outputs; scales and zeros have room for more groups than there are.
 Weight awq_gemv(const LinearReader& reader, const Tensor& qweight) {
   const uint64_t size = reader.settings.group_size == 0 ? reader.in : reader.settings.group_size;
-  GroupedIntegers integers;
-  integers.rows = reader.out;
-  integers.columns = reader.in;
-  integers.groups = (reader.in + size - 1) / size;
+  GroupedIntegers integers = of_layer(reader, (reader.in + size - 1) / size);
   reader.need(".qweight", {reader.in / 8, reader.out}, kWords);
   integers.levels = packed(qweight, 4);
   const Tensor *zeros = reader.find(".qzeros"), *scales = reader.find(".scales");
@@ -169,13 +174,7 @@ Weight awq_linear(const LinearReader& reader) {
 Weight compressed_linear(const LinearReader& reader) {
   const Tensor& weight = *reader.find(".weight_packed");
   if (weight.type == TensorType::kU8) return compressed_fp4_linear(reader);
-  const Tensor* scales = reader.find(".weight_scale");
-  if (scales == nullptr || scales->elements() == 0)
-    reader.corrupt(".weight_scale", "is missing or empty");
-  GroupedIntegers integers;
-  integers.rows = reader.out;
-  integers.columns = reader.in;
-  integers.groups = scales->dims[0];
+  GroupedIntegers integers = of_layer(reader, some_scales(reader, ".weight_scale").dims[0]);
   integers.scales = &reader.need(".weight_scale", {integers.groups, reader.out}, kScales);
   integers.scale_row_step = integers.groups;
   for (const uint32_t bits : {4u, 8u, 2u, 3u, 5u, 6u, 7u})

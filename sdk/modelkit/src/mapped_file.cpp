@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "spnl/modelkit/error.h"
+#include "spnl/modelkit/tensor_source.h"
 
 namespace spnl::modelkit {
 namespace {

@@ -27,8 +27,4 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-/// Gives back the pages that lie wholly in `bytes` of a mapped file and were read once; they come back from the file
-/// when they are needed again.
-void forget_pages(std::span<const std::byte> bytes);
-
 }  // namespace spnl::modelkit

@@ -243,20 +243,13 @@ bool Pretokenizer::add_bos() const { return impl_->recipe->add_bos; }
 std::vector<size_t> Pretokenizer::split(std::string_view text) const {
   std::vector<size_t> ends;
   Regex::Matcher matcher;
-  size_t at = 0;
-  while (at < text.size()) {
-    const size_t good = utf8_valid_prefix(text.substr(at));
-    if (good > 0) impl_->split_valid(matcher, text.substr(at, good), at, ends);
-    at += good;
-    size_t bad = at;
-    while (bad < text.size()) {
-      const Utf8Step step = utf8_step(text.substr(bad));
-      if (step.kind == Utf8Step::kCharacter) break;
-      bad += step.size;
-    }
-    push_end(ends, bad);
-    at = bad;
-  }
+  for_each_stretch(
+      text,
+      [&](size_t begin, size_t end) {
+        impl_->split_valid(matcher, text.substr(begin, end - begin), begin, ends);
+        push_end(ends, end);
+      },
+      [&](size_t, size_t end) { push_end(ends, end); });
   return ends;
 }
 

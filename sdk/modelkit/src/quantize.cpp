@@ -5,7 +5,6 @@
 #include <cstring>
 #include <string>
 
-#include "mapped_file.h"
 #include "quantize_encoders.h"
 #include "spnl/modelkit/block_formats.h"
 #include "spnl/modelkit/error.h"

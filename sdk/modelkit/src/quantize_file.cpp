@@ -8,7 +8,6 @@
 #include <thread>
 
 #include "gguf_part.h"
-#include "mapped_file.h"
 #include "spnl/modelkit/block_formats.h"
 #include "spnl/modelkit/error.h"
 #include "spnl/modelkit/gguf_writer.h"

@@ -9,6 +9,7 @@
 #include "tokenizer/byte_alphabet.h"
 #include "tokenizer/gguf_kinds.h"
 #include "tokenizer/tokenizer_json.h"
+#include "tokenizer/vocabulary_tokenizer.h"
 #include "tokenizer_vocab.h"
 
 namespace spnl::modelkit {
@@ -29,28 +30,15 @@ std::string unescape_blanks(std::string_view text) {
 }
 
 /// What both kinds share; they differ in how plain text becomes ids and normal tokens become text.
-class TokenizerBase : public Tokenizer {
+class TokenizerBase : public VocabularyTokenizer {
  public:
   explicit TokenizerBase(const TokenizerData& data)
       : vocabulary_(data),
         added_(added_tokens_of(vocabulary_)),
         add_eos_(data.add_eos.value_or(false)) {}
 
-  std::vector<int32_t> encode(std::string_view text,
-                              const TokenizeOptions& options) const override {
-    return run(text, {}, options).ids;
-  }
-  EncodedText encode_marked(std::string_view text, std::span<const TextRange> literal,
-                            bool add_special) const override {
-    return run(text, literal, {.add_special = add_special, .parse_special = true});
-  }
-
   std::string piece(int32_t id, bool spell_special) const override {
-    if (id < 0 || id >= vocabulary_.size()) {
-      throw Error(ErrorCode::kInvalid, "token id " + std::to_string(id) +
-                                           " is outside the vocabulary of " +
-                                           std::to_string(vocabulary_.size()));
-    }
+    check_id(id);
     const uint8_t flags = vocabulary_.flags(id);
     const std::string_view text = vocabulary_.text(id);
     if ((flags & (Vocabulary::kControl | Vocabulary::kUnknown)) != 0) {
@@ -80,16 +68,6 @@ class TokenizerBase : public Tokenizer {
     return out;
   }
 
-  int32_t vocab_size() const override { return vocabulary_.size(); }
-  std::optional<int32_t> bos() const override { return vocabulary_.bos(); }
-  std::optional<int32_t> eos() const override { return vocabulary_.eos(); }
-  const std::vector<int32_t>& end_of_generation() const override {
-    return vocabulary_.end_of_generation();
-  }
-  bool is_special(int32_t id) const override {
-    return id >= 0 && id < vocabulary_.size() &&
-           (vocabulary_.flags(id) & (Vocabulary::kControl | Vocabulary::kUnknown)) != 0;
-  }
   bool adds_bos() const override { return add_bos_ && vocabulary_.bos().has_value(); }
 
  protected:
@@ -99,11 +77,11 @@ class TokenizerBase : public Tokenizer {
   virtual std::string plain_piece(std::string_view text) const = 0;
   virtual bool drops_first_blank() const { return false; }
   void set_add_bos(bool add_bos) { add_bos_ = add_bos; }
-  const Vocabulary& vocabulary() const { return vocabulary_; }
+  const Vocabulary& vocabulary() const override { return vocabulary_; }
 
  private:
   EncodedText run(std::string_view text, std::span<const TextRange> literal,
-                  const TokenizeOptions& options) const {
+                  const TokenizeOptions& options) const override {
     EncodedText out;
     out.ids.reserve(text.size() / 3 + 8);
     out.ends.reserve(text.size() / 3 + 8);

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <random>
 
+#include "mutate.h"
 #include "spnl/error.h"
 #include "spnl/print.h"
 #include "spnl/reader.h"
@@ -13,6 +14,7 @@
 namespace {
 
 using namespace spnl;
+using spnl::test::mutate;
 
 ReadOptions options() {
   ReadOptions options;
@@ -417,22 +419,7 @@ void survive_mutations(Spelling spelling, const std::vector<std::string>& seeds,
   int read_count = 0;
   for (int i = 0; i < 10'000; ++i) {
     std::string text = seeds[i % seeds.size()];
-    for (uint32_t edits = 1 + random() % 4; edits > 0 && !text.empty(); --edits) {
-      const size_t at = random() % text.size();
-      switch (random() % 4) {
-        case 0:
-          text.erase(at, 1 + random() % 5);
-          break;
-        case 1:
-          text.insert(at, pieces[random() % pieces.size()]);
-          break;
-        case 2:
-          text[at] = static_cast<char>(random() % 256);
-          break;
-        default:
-          text.insert(at, text.substr(random() % text.size(), random() % 20));
-      }
-    }
+    mutate(text, pieces, random);
     BOOST_TEST_CONTEXT(text) {
       try {
         const Query query = read_query(text, spelling, options());

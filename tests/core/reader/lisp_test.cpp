@@ -6,6 +6,7 @@
 #include <iterator>
 #include <random>
 
+#include "mutate.h"
 #include "spnl/error.h"
 #include "spnl/print.h"
 #include "spnl/reader.h"
@@ -13,6 +14,7 @@
 namespace {
 
 using namespace spnl;
+using spnl::test::mutate;
 
 ReadOptions options() {
   ReadOptions options;
@@ -338,22 +340,7 @@ BOOST_AUTO_TEST_CASE(survives_mutations) {
   int read_count = 0;
   for (int i = 0; i < 10'000; ++i) {
     std::string text = seeds[i % 3];
-    for (uint32_t edits = 1 + random() % 4; edits > 0 && !text.empty(); --edits) {
-      const size_t at = random() % text.size();
-      switch (random() % 4) {
-        case 0:
-          text.erase(at, 1 + random() % 5);
-          break;
-        case 1:
-          text.insert(at, pieces[random() % std::size(pieces)]);
-          break;
-        case 2:
-          text[at] = static_cast<char>(random() % 256);
-          break;
-        default:
-          text.insert(at, text.substr(random() % text.size(), random() % 20));
-      }
-    }
+    mutate(text, pieces, random);
     try {
       read(text);
       ++read_count;

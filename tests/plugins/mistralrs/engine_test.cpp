@@ -55,10 +55,10 @@ struct Session {
     Request r;
     r.user_id = user_id;
     r.prompt = std::move(prompt);
-    r.max_tokens = max_tokens;
-    r.samples = samples;
-    r.sampling.temperature = temperature;
-    r.sampling.seed = 7;
+    r.sampling.max_tokens = static_cast<uint32_t>(max_tokens);
+    r.sampling.samples = samples;
+    r.sampling.params.temperature = temperature;
+    r.sampling.params.seed = 7;
     uint64_t id = 0;
     BOOST_TEST(engine.submit(std::move(r), id));
     return id;

@@ -16,10 +16,7 @@ ModelSpec llama_spec(const ModelReader& in) {
     experts.count = count;
     experts.size = in.uint(keys::kFfnSize);
     experts.rule.renormalise = true;
-    experts.names.router.hf = "block_sparse_moe.gate";
-    experts.names.gate.hf = "block_sparse_moe.experts.{}.w1";
-    experts.names.up.hf = "block_sparse_moe.experts.{}.w3";
-    experts.names.down.hf = "block_sparse_moe.experts.{}.w2";
+    experts.names = ExpertNames::of_mixtral();
     style.experts = experts;
   }
   ModelSpec spec = read_decoder(in, style);

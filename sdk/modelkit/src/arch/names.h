@@ -69,6 +69,16 @@ struct ExpertNames {
   Name shared_down{"ffn_down_shexp", "mlp.shared_experts.down_proj"};
   Name shared_gate_up;  ///< instead of the first two
   Name shared_weight;   ///< see Experts::shared_gate
+
+  /// As Mixtral's folders name them, and others after it.
+  static ExpertNames of_mixtral() {
+    ExpertNames names;
+    names.router.hf = "block_sparse_moe.gate";
+    names.gate.hf = "block_sparse_moe.experts.{}.w1";
+    names.up.hf = "block_sparse_moe.experts.{}.w3";
+    names.down.hf = "block_sparse_moe.experts.{}.w2";
+    return names;
+  }
 };
 
 }  // namespace spnl::modelkit

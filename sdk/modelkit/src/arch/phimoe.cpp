@@ -17,10 +17,7 @@ ModelSpec phimoe_spec(const ModelReader& in) {
   experts.size = in.uint(keys::kFfnSize);
   experts.rule.gating = Gating::kSparseMixer;
   experts.rule.jitter = in.positive_or({{}, "router_jitter_noise"}, 0.01);
-  experts.names.router.hf = "block_sparse_moe.gate";
-  experts.names.gate.hf = "block_sparse_moe.experts.{}.w1";
-  experts.names.up.hf = "block_sparse_moe.experts.{}.w3";
-  experts.names.down.hf = "block_sparse_moe.experts.{}.w2";
+  experts.names = ExpertNames::of_mixtral();
   style.experts = experts;
   ModelSpec spec = read_decoder(in, style);
   set_windows(spec, in.windows(layer_count(spec), 0, 0));

@@ -2,7 +2,7 @@
 
 #include <unordered_map>
 
-#include "spnl/modelkit/error.h"
+#include "tokenizer/vocabulary_tokenizer.h"
 
 namespace spnl::modelkit {
 namespace {
@@ -18,7 +18,7 @@ AlignedText part_of(const AlignedText& text, size_t begin, size_t end) {
   return part;
 }
 
-class PipelineTokenizer final : public Tokenizer {
+class PipelineTokenizer final : public VocabularyTokenizer {
  public:
   explicit PipelineTokenizer(Pipeline parts)
       : parts_(std::move(parts)),
@@ -26,15 +26,6 @@ class PipelineTokenizer final : public Tokenizer {
         normalized_texts_(texts_of(parts_.added_normalized)),
         added_(std::move(parts_.added)),
         added_normalized_(std::move(parts_.added_normalized)) {}
-
-  std::vector<int32_t> encode(std::string_view text,
-                              const TokenizeOptions& options) const override {
-    return run(text, {}, options).ids;
-  }
-  EncodedText encode_marked(std::string_view text, std::span<const TextRange> literal,
-                            bool add_special) const override {
-    return run(text, literal, {.add_special = add_special, .parse_special = true});
-  }
 
   std::string piece(int32_t id, bool spell_special) const override {
     check_id(id);
@@ -50,27 +41,12 @@ class PipelineTokenizer final : public Tokenizer {
     return parts_.decoder.text(std::move(tokens));
   }
 
-  int32_t vocab_size() const override { return vocabulary_.size(); }
-  std::optional<int32_t> bos() const override { return vocabulary_.bos(); }
-  std::optional<int32_t> eos() const override { return vocabulary_.eos(); }
-  const std::vector<int32_t>& end_of_generation() const override {
-    return vocabulary_.end_of_generation();
-  }
-  bool is_special(int32_t id) const override {
-    return id >= 0 && id < vocabulary_.size() &&
-           (vocabulary_.flags(id) & (Vocabulary::kControl | Vocabulary::kUnknown)) != 0;
-  }
   bool adds_bos() const override {
     return !parts_.prefix.empty() && vocabulary_.bos() == parts_.prefix.front();
   }
 
  private:
-  void check_id(int32_t id) const {
-    if (id >= 0 && id < vocabulary_.size()) return;
-    throw Error(ErrorCode::kInvalid, "token id " + std::to_string(id) +
-                                         " is outside the vocabulary of " +
-                                         std::to_string(vocabulary_.size()));
-  }
+  const Vocabulary& vocabulary() const override { return vocabulary_; }
   // What was found in normalised text is decoded from there too.
   static std::unordered_map<int32_t, std::string> texts_of(const std::vector<AddedToken>& tokens) {
     std::unordered_map<int32_t, std::string> texts;
@@ -87,7 +63,7 @@ class PipelineTokenizer final : public Tokenizer {
   }
 
   EncodedText run(std::string_view text, std::span<const TextRange> literal,
-                  const TokenizeOptions& options) const {
+                  const TokenizeOptions& options) const override {
     EncodedText out;
     out.ids.reserve(text.size() / 3 + 8);
     out.ends.reserve(text.size() / 3 + 8);

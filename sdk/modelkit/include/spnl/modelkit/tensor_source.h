@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -32,5 +33,9 @@ class TensorSource {
   virtual const std::vector<Tensor>& tensors() const = 0;
   virtual const std::filesystem::path& path() const = 0;  ///< for messages
 };
+
+/// Gives back the pages that lie wholly in `bytes` of a mapped file and were read once; they come back from the file
+/// when they are needed again. Thread-safe.
+void forget_pages(std::span<const std::byte> bytes);
 
 }  // namespace spnl::modelkit
