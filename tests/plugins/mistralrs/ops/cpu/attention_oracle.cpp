@@ -40,11 +40,12 @@ AttentionCase::AttentionCase(const AttentionShape& shape, uint32_t seed)
   for (double& frequency : rope.long_turns.inv_freq) frequency *= 0.6;
   std::normal_distribution<float> normal(0, 2);
   for (int h = 0; h < shape.heads && shape.sinks; ++h) sinks_.push_back(normal(random_));
-  const size_t bytes = size_t{kBlocks} *
-                       static_cast<size_t>(shape.kv_heads * shape.block_size * shape.head_dim) *
-                       kv_type_bytes(shape.type);
-  keys_.assign(bytes, 0xff);  // not-a-number wherever nothing is stored
-  values_.assign(bytes, 0xff);
+  const size_t slots = size_t{kBlocks} * static_cast<size_t>(shape.kv_heads * shape.block_size);
+  const auto bytes_of = [&](int dim) {
+    return slots * static_cast<size_t>(dim) * kv_type_bytes(shape.type);
+  };
+  keys_.assign(bytes_of(shape.head_dim), 0xff);  // not-a-number wherever nothing is stored
+  values_.assign(bytes_of(shape.values()), 0xff);
 }
 
 KvLayer AttentionCase::layer() const {
