@@ -144,6 +144,7 @@ int exit_code(ErrorCode code) {
       return kExitUsage;
     case ErrorCode::kNotFound:
     case ErrorCode::kNotLoadable:
+    case ErrorCode::kNoRoom:
       return kExitNotFound;
     case ErrorCode::kInterrupted:
       return kExitInterrupted;

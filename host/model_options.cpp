@@ -32,6 +32,7 @@ BackendsOptions backends_options(const Arguments& args, Terminal& terminal) {
   if (std::string device = device_option(args); !device.empty())
     options.config["MISTRALRS_DEVICE"] = device;
   if (auto threads = threads_option(args)) options.config["threads"] = *threads;
+  if (const auto limit = args.get("memory-limit")) options.config["SPNL_MEMORY_LIMIT"] = *limit;
   options.log = [&terminal](LogLevel level, std::string_view component, std::string_view text) {
     terminal.log(level, component, text);
   };

@@ -120,7 +120,28 @@ Score LoadedModel::score(const std::vector<int32_t>& ids, uint32_t top_k) {
   return future.get().take();
 }
 
+bool LoadedModel::rest() {
+  last_used_ = std::chrono::steady_clock::now();
+  if (closing_ || !session_->idle()) return false;
+  if (thread_kind() != ThreadKind::kOutside) return true;
+  auto drained = std::make_shared<std::promise<void>>();
+  if (!strand_.post([drained] { drained->set_value(); })) return false;
+  drained->get_future().wait();
+  return true;
+}
+
+uint64_t LoadedModel::memory_bytes() {
+  if (closing_) return 0;
+  try {
+    const ModelStats all = stats();
+    return all.bytes_weights + std::max(all.bytes_cache, all.bytes_cache_limit) + all.bytes_scratch;
+  } catch (const Error&) {
+    return 0;  // closed meanwhile, or a plugin that does not count
+  }
+}
+
 void LoadedModel::close() {
+  closing_ = true;
   strand_.close([self = shared_from_this()] {
     self->session_->close();
     {
@@ -132,6 +153,7 @@ void LoadedModel::close() {
 }
 
 ModelHandle::~ModelHandle() {
+  if (model_->rest()) return;
   model_->close();
   if (thread_kind() == ThreadKind::kOutside) model_->wait_closed();
 }

@@ -1,4 +1,6 @@
 #pragma once
+#include <atomic>
+#include <chrono>
 #include <future>
 #include <memory>
 #include <shared_mutex>
@@ -42,9 +44,17 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   }
   void cancel(uint64_t generation) { session_->cancel(generation); }
 
+  /// Nobody holds it any more. False: it has work, and must be closed. Else what its handlers were
+  /// told is told, and the model can be handed out again.
+  bool rest();
+  std::chrono::steady_clock::time_point last_used() const noexcept { return last_used_; }
+  /// Weights, cache and scratch as the plugin counts them; 0 once closed.
+  uint64_t memory_bytes();
+
   /// Asks for the end: generations finish as cancelled, then the plugin unloads. Returns at once;
   /// idempotent.
   void close();
+  bool closed() const noexcept { return closing_; }
   void wait_closed() { closed_.wait(); }
 
  private:
@@ -59,12 +69,14 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   std::shared_ptr<Session> session_;
   std::shared_mutex
       in_use_;  ///< shared by calls of tag [any], alone by unloading; guards parts_.model
+  std::atomic<std::chrono::steady_clock::time_point> last_used_{std::chrono::steady_clock::now()};
+  std::atomic<bool> closing_ = false;
   std::promise<void> closed_promise_;
   std::shared_future<void> closed_;
 };
 
-/// What callers hold. The last one to let go closes the model, and waits for that unless it is a
-/// thread of ours (a handler's), where it ends soon after.
+/// What callers hold. When the last one lets go while generations run, the model is closed; waits
+/// for that unless it is a thread of ours (a handler's), where it ends soon after.
 class ModelHandle : public Model {
  public:
   explicit ModelHandle(std::shared_ptr<LoadedModel> model) : model_(std::move(model)) {}

@@ -10,6 +10,8 @@
 #include "backends/outcome.h"
 #include "hub/printable.h"
 #include "spnl/error.h"
+#include "spnl/hub.h"
+#include "util/memory.h"
 
 namespace spnl::backends {
 
@@ -20,6 +22,8 @@ using std::chrono::milliseconds;
 /// How long a stopped load may go on before its caller stops waiting for it. Plugins look every 100
 /// ms.
 constexpr milliseconds kStopPatience{1000};
+/// Bytes for all models together; a setting.
+constexpr const char* kMemoryLimit = "SPNL_MEMORY_LIMIT";
 
 std::string key_of(const std::string& id, const std::string& model, const LoadOptions& options) {
   std::string key;
@@ -36,6 +40,10 @@ std::string key_of(const std::string& id, const std::string& model, const LoadOp
     add(value);
   }
   return key;
+}
+
+bool holds_weights(const std::string& file) {
+  return file.ends_with(".gguf") || file.ends_with(".safetensors") || file.ends_with(".bin");
 }
 
 unsigned pool_size() {
@@ -122,26 +130,53 @@ Plugin& Runtime::plugin_here(const Manifest& manifest) {
   return *plugins_.back().second;
 }
 
+ResidentModels& Runtime::models_here() {
+  if (models_ != nullptr) return *models_;
+  std::optional<uint64_t> limit;
+  if (const auto text = setting(kMemoryLimit); text && !text->empty()) {
+    limit = parse_bytes(*text);
+    if (!limit)
+      throw Error(ErrorCode::kUsage, hub::printable(*text, 80) + " is not an amount of memory",
+                  kMemoryLimit, "write bytes, or a number with K, M or G");
+  }
+  models_ =
+      std::make_unique<ResidentModels>(limit, available_memory, [this](const std::string& text) {
+        if (options_.log) options_.log(LogLevel::kInfo, "models", text);
+      });
+  return *models_;
+}
+
+/// What a model's files have, where they can be found; a vocabulary alone counts nothing.
+uint64_t Runtime::file_bytes(const std::string& model, const LoadOptions& options) const {
+  const auto vocab_only = options.options.find("vocab_only");
+  if (vocab_only != options.options.end() && vocab_only->second == "true") return 0;
+  uint64_t bytes = 0;
+  try {
+    for (const hub::ModelFile& file : hub::resolve(
+             hub::parse_model_name(model), "*", [this](const char* key) { return setting(key); }))
+      if (holds_weights(file.name)) bytes += file.bytes;
+  } catch (const Error&) {
+    return 0;  // the plugin will say it better, or has models that are no files
+  }
+  return bytes;
+}
+
 std::shared_ptr<Model> Runtime::load_here(const Manifest& manifest, const std::string& model,
                                           const std::string& name, const LoadOptions& options,
                                           Operation& operation) {
   const std::string key = key_of(manifest.id, model, options);
-  std::erase_if(shared_, [](const Shared& s) { return s.handle.expired(); });
-  std::erase_if(models_, [](const auto& m) { return m.expired(); });
-  for (const Shared& shared : shared_)
-    if (shared.key == key)
-      if (auto handle = shared.handle.lock()) return handle;
+  ResidentModels& models = models_here();
+  if (auto handle = models.find(key)) return handle;
 
   Plugin& plugin = plugin_here(manifest);
+  LoadOptions allowed = options;
+  const uint64_t room = models.make_room(file_bytes(model, options), name);
+  if (allowed.memory_limit == 0) allowed.memory_limit = room;
   const auto log = [this, id = manifest.id](LogLevel level, const std::string& text) {
     if (options_.log) options_.log(level, id, text);
   };
-  auto loaded = std::make_shared<LoadedModel>(plugin.load(model, name, options, operation),
-                                              threads().pool, shared_from_this(), log);
-  models_.push_back(loaded);
-  auto handle = std::make_shared<ModelHandle>(std::move(loaded));
-  shared_.push_back({key, handle});
-  return handle;
+  return models.add(key, std::make_shared<LoadedModel>(plugin.load(model, name, allowed, operation),
+                                                       threads().pool, shared_from_this(), log));
 }
 
 void Runtime::shut_down() {
@@ -151,11 +186,7 @@ void Runtime::shut_down() {
   }
   operations_.cancel_all();
   on_loader([this] {
-    std::vector<std::shared_ptr<LoadedModel>> alive;
-    for (const auto& model : models_)
-      if (auto loaded = model.lock()) alive.push_back(std::move(loaded));
-    for (const auto& model : alive) model->close();
-    for (const auto& model : alive) model->wait_closed();
+    if (models_ != nullptr) models_->close_all();
     while (!plugins_.empty()) plugins_.pop_back();
   });
   threads_->loader.join();

@@ -9,13 +9,14 @@
 #include "backends/loaded_model.h"
 #include "backends/manifest.h"
 #include "backends/plugin.h"
+#include "backends/resident_models.h"
 #include "backends/search_path.h"
 #include "spnl/backends.h"
 
 namespace spnl::backends {
 
-/// What Backends and the models it loaded share: threads, opened plugins, the models alive. Models
-/// that outlive Backends keep it, without its threads.
+/// What Backends and the models it loaded share: threads, opened plugins, the models in memory.
+/// Models that outlive Backends keep it, without its threads.
 class Runtime : public std::enable_shared_from_this<Runtime> {
  public:
   explicit Runtime(BackendsOptions options);
@@ -44,17 +45,14 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
     boost::asio::thread_pool pool;    ///< models' strands
     boost::asio::thread_pool loader;  ///< one thread: plugins' [setup] calls
   };
-  struct Shared {
-    std::string key;
-    std::weak_ptr<Model> handle;
-  };
-
   Threads& threads();
   void on_loader(std::function<void()> job);
   std::shared_ptr<Model> load_here(const Manifest& manifest, const std::string& model,
                                    const std::string& name, const LoadOptions& options,
                                    Operation& operation);
   Plugin& plugin_here(const Manifest& manifest);
+  ResidentModels& models_here();
+  uint64_t file_bytes(const std::string& model, const LoadOptions& options) const;
 
   const BackendsOptions options_;
   const Environment environment_;
@@ -67,8 +65,7 @@ class Runtime : public std::enable_shared_from_this<Runtime> {
 
   // Loader thread only.
   std::vector<std::pair<const Manifest*, std::unique_ptr<Plugin>>> plugins_;
-  std::vector<Shared> shared_;
-  std::vector<std::weak_ptr<LoadedModel>> models_;
+  std::unique_ptr<ResidentModels> models_;  ///< made with the first
 };
 
 }  // namespace spnl::backends

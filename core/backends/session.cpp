@@ -81,6 +81,11 @@ void Session::cancel(uint64_t generation) {
   strand_.post([self = shared_from_this()] { self->schedule(); });
 }
 
+bool Session::idle() {
+  const std::lock_guard lock(mutex_);
+  return states_.empty();
+}
+
 bool Session::is_cancelled(uint64_t generation) {
   const std::lock_guard lock(mutex_);
   const auto found = states_.find(generation);

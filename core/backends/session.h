@@ -32,6 +32,8 @@ class Session : public std::enable_shared_from_this<Session> {
   uint64_t generate(GenerateRequest request, GenerateHandlers handlers);
   /// Any thread.
   void cancel(uint64_t generation);
+  /// Any thread. Whether no generation is under way.
+  bool idle();
   /// The strand, as its last job: ends everything as cancelled and closes the session.
   void close();
 

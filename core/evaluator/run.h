@@ -42,10 +42,14 @@ class Run {
     std::optional<Query> result;  ///< empty: not evaluated yet, or yields nothing
   };
   struct ModelState {
-    std::shared_ptr<Model> model;
+    std::shared_ptr<Model> model;  ///< null: loading, or let go until a job needs it
     bool bulk_repeat = false, remote = false;
+    bool loading = false;
+    bool no_room = false;           ///< waits until another model is let go
+    uint64_t let_go_before = 0;     ///< let_go_ when loading began
     bool failed = false;            ///< to load, with keep_going
     std::vector<uint32_t> waiting;  ///< jobs
+    size_t active = 0;              ///< requests
   };
   /// What one generate, repeat, or input of a map asks.
   struct Job {
@@ -66,6 +70,7 @@ class Run {
   };
   struct Active {
     std::shared_ptr<Model> model;
+    ModelState* state = nullptr;
     uint64_t generation = 0;
     bool remote = false;
   };
@@ -100,6 +105,9 @@ class Run {
   // Models.
   void start_loading();
   void load(const std::string& name, uint32_t first_user);
+  void start_load(const std::string& name);
+  bool waits_for_room(const std::exception_ptr& error, const ModelState& state) const;
+  void let_go_of_idle_models();
   boost::asio::thread_pool& pool();
   const std::string& model_name(uint32_t node) const;
   Sampling sampling(uint32_t node) const;
@@ -135,7 +143,8 @@ class Run {
   uint32_t remote_active_ = 0;
   std::vector<uint32_t> to_start_, to_complete_, to_turn_;
   uint64_t next_request_ = 1;
-  size_t outside_ = 0;  ///< loads, reads and requests whose event is still to come
+  uint64_t let_go_ = 0;  ///< models that were let go so far
+  size_t outside_ = 0;   ///< loads, reads and requests whose event is still to come
   bool root_done_ = false;
   std::exception_ptr failure_;  ///< the first that ends the run
   std::stop_source stop_loading_;
@@ -150,6 +159,7 @@ void Run::event(Body&& body) {
   try {
     body();
     pump();
+    let_go_of_idle_models();
   } catch (...) {
     fail(std::current_exception());
   }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
+#include <utility>
 
 #include "evaluator/request.h"
 #include "evaluator/results.h"
@@ -64,6 +65,13 @@ void Run::load(const std::string& name, uint32_t first_user) {
     state.failed = true;
     return node_failed(first_user, table_.path(first_user), std::current_exception());
   }
+  start_load(name);
+}
+
+void Run::start_load(const std::string& name) {
+  ModelState& state = models_[name];
+  state.loading = true;
+  state.let_go_before = let_go_;
   ++outside_;
   boost::asio::post(pool(), [this, loop = loop_, name, stop = stop_loading_.get_token()] {
     std::shared_ptr<Model> model;
@@ -83,6 +91,11 @@ void Run::loaded(const std::string& name, std::shared_ptr<Model> model, std::exc
   --outside_;
   if (failure_) return;
   ModelState& state = models_[name];
+  state.loading = false;
+  if (error && waits_for_room(error, state)) {
+    state.no_room = true;
+    return;
+  }
   const std::vector<uint32_t> waiting = std::move(state.waiting);
   state.waiting.clear();
   if (error) {
@@ -96,6 +109,34 @@ void Run::loaded(const std::string& name, std::shared_ptr<Model> model, std::exc
   for (const uint32_t job : waiting) {
     if (failure_) return;
     submit(job);
+  }
+}
+
+/// Another model was let go meanwhile, or works here and will be let go sooner or later.
+bool Run::waits_for_room(const std::exception_ptr& error, const ModelState& state) const {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::kNoRoom) return false;
+  } catch (const std::exception&) {
+    return false;
+  }
+  return let_go_ != state.let_go_before ||
+         std::any_of(models_.begin(), models_.end(), [&](const auto& other) {
+           return &other.second != &state && (other.second.active > 0 || other.second.loading);
+         });
+}
+
+/// Where a query names several models, one without work may leave memory for another; the backends
+/// keep it as long as there is room.
+void Run::let_go_of_idle_models() {
+  if (models_.size() < 2) return;
+  for (auto& [name, state] : models_)
+    if (state.active == 0 && std::exchange(state.model, nullptr)) ++let_go_;
+  for (auto& [name, state] : models_) {
+    if (failure_ || !state.no_room || (state.let_go_before == let_go_ && outside_ > 0)) continue;
+    state.no_room = false;
+    if (!state.waiting.empty()) start_load(name);
   }
 }
 
@@ -115,10 +156,9 @@ void Run::add_job(GenerateUnit unit, Prompt prompt) {
                                                            "the input of this generate is empty",
                                                            table_.where(unit.node, unit.input))));
   ModelState& state = models_[model_name(unit.node)];
-  if (state.model || state.failed)
-    submit(index);
-  else
-    state.waiting.push_back(index);
+  if (state.model || state.failed) return submit(index);
+  state.waiting.push_back(index);
+  if (!state.loading && !state.no_room) start_load(model_name(unit.node));
 }
 
 void Run::submit(uint32_t index) {
@@ -172,7 +212,9 @@ void Run::send(Request request) {
   try {
     const uint64_t generation =
         request.model->generate(std::move(request.request), std::move(handlers));
-    active_[number] = {std::move(request.model), generation, request.remote};
+    ModelState& state = models_[model_name(jobs_[index].unit.node)];
+    ++state.active;
+    active_[number] = {std::move(request.model), &state, generation, request.remote};
     remote_active_ += request.remote ? 1 : 0;
     ++outside_;
   } catch (...) {
@@ -206,6 +248,7 @@ void Run::finished(uint64_t request, uint32_t index, uint32_t first_sample,
   --outside_;
   const auto active = active_.find(request);
   remote_active_ -= active->second.remote ? 1 : 0;
+  --active->second.state->active;
   active_.erase(active);
   Job& job = jobs_[index];
   --job.outstanding;
@@ -242,7 +285,8 @@ void Run::note_full_context(const Job& job, const Completion& completion) {
   if (completion.finish != FinishReason::kLength) return;
   const uint64_t limit = sampling(job.unit.node).max_tokens.value_or(0);
   if (limit > 0 && completion.usage.output_tokens >= limit) return;
-  const uint64_t context = models_[model_name(job.unit.node)].model->info().context;
+  const std::shared_ptr<Model>& model = models_[model_name(job.unit.node)].model;
+  const uint64_t context = model->info().context;
   observer_.on_note("node " + job.node + " ended early: the model's context of " +
                     std::to_string(context) + " tokens is full");
 }

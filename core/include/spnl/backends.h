@@ -125,7 +125,7 @@ struct ModelStats {
 };
 
 /// A loaded model. Every method may be called from any thread. The session with the plugin is driven on a strand of
-/// its own (the ABI's [session] rule by construction). Unloaded when the last owner lets go, before Backends ends.
+/// its own (the ABI's [session] rule by construction). When the last owner lets go, generations under way end as cancelled.
 class Model {
  public:
   virtual ~Model() = default;
@@ -152,8 +152,9 @@ class Backends {
   std::vector<BackendInfo> list(bool verify = false) const;
   std::vector<std::filesystem::path> search_path() const;  ///< in order, also folders that do not exist
 
-  /// The model that `name` ("prefix/rest", a short name, org/name) stands for; loaded once and shared while anybody
-  /// holds it. Blocks; `stop` cancels. Throws Error: kNotFound (lists backends and folders looked at), kNotLoadable,
+  /// The model that `name` ("prefix/rest", a short name, org/name) stands for; loaded once and shared. It stays in
+  /// memory when nobody holds it, until another model needs the room: the least recently used leaves first (setting
+  /// SPNL_MEMORY_LIMIT: bytes for all models, "8G"; else what the system has free). Blocks; `stop` cancels. Throws Error: kNotFound (lists backends and folders looked at), kNotLoadable, kNoRoom,
   /// kInterrupted.
   std::shared_ptr<Model> load(const std::string& name, const LoadOptions& options, std::stop_token stop = {});
 

@@ -11,6 +11,7 @@ enum class ErrorCode {
   kBadQuery,     ///< exit 2: the query cannot be read or does not mean anything
   kNotFound,     ///< exit 3: model or backend not found
   kNotLoadable,  ///< exit 3: model or backend found but not loadable
+  kNoRoom,       ///< exit 3: models in use leave no memory for this one now
   kEvaluation,   ///< exit 1: evaluating failed
   kUnsupported,  ///< exit 1: asked for what the backend cannot do
   kInterrupted,  ///< exit 130: the person or a time limit stopped it

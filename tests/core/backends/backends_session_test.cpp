@@ -10,6 +10,7 @@
 
 #include "spnl/backends.h"
 #include "spnl/error.h"
+#include "temp_folder.h"
 
 using namespace spnl;
 using namespace std::chrono_literals;
@@ -35,9 +36,11 @@ struct Fixture {
   std::atomic<int> progress_calls{0};
   std::optional<Backends> backends;
 
-  Fixture() {
+  Fixture() { start({}); }
+  void start(std::map<std::string, std::string> config) {
     BackendsOptions options;
     options.explicit_paths = {SPNL_FAKE_BACKENDS_DIR "/fake"};
+    options.config = std::move(config);
     options.config["FAKE_SETTING"] = "seen";
     options.log = [this](LogLevel level, std::string_view component, std::string_view text) {
       const std::lock_guard lock(lines.mutex);
@@ -435,7 +438,7 @@ BOOST_AUTO_TEST_CASE(last_owner_may_be_a_handler) {
   BOOST_TEST(result.wait()[0].text == "a");
 }
 
-BOOST_AUTO_TEST_CASE(shared_while_held_and_unloaded_after) {
+BOOST_AUTO_TEST_CASE(shared_and_kept_when_let_go) {
   auto a = load("echo"), b = load("echo");
   BOOST_TEST(a == b);
   LoadOptions other;
@@ -446,7 +449,55 @@ BOOST_AUTO_TEST_CASE(shared_while_held_and_unloaded_after) {
   a.reset();
   BOOST_TEST(lines.containing("unloaded") == 0u);
   b.reset();
+  BOOST_TEST(lines.containing("unloaded") == 0u);
+  a = load("echo");
+  BOOST_TEST(run(*a, request("again"))[0].text == "again");
+  BOOST_TEST(a->stats().decode_tokens > 0u);  // the same model, not a second one
+}
+
+/// Models of 1000 bytes each, as files and as the fake counts them.
+struct LimitedFixture : Fixture {
+  TempFolder folder;
+
+  std::shared_ptr<Model> load_file(const std::string& name) {
+    const auto path = folder.write(name + ".gguf", std::string(1000, 'x'));
+    return backends->load("fake/" + path.string(), {});
+  }
+};
+
+BOOST_FIXTURE_TEST_CASE(least_recently_used_leaves_for_another, LimitedFixture) {
+  start({{"SPNL_MEMORY_LIMIT", "2500"}});
+  load_file("a");
+  load_file("b");
+  load_file("a");  // b is the oldest now
+  BOOST_TEST(lines.containing("unloaded") == 0u);
+  const auto c = load_file("c");
   BOOST_TEST(lines.containing("unloaded") == 1u);
+  BOOST_TEST(lines.containing("b.gguf (1000 bytes), the least recently used, to make room for") ==
+             1u);
+  load_file("a");
+  BOOST_TEST(lines.containing("unloaded") == 1u);
+}
+
+BOOST_FIXTURE_TEST_CASE(models_in_use_do_not_leave, LimitedFixture) {
+  start({{"SPNL_MEMORY_LIMIT", "2K"}});
+  auto a = load_file("a");
+  const auto b = load_file("b");
+  BOOST_CHECK_EXCEPTION(load_file("c"), Error, [](const Error& e) {
+    return e.code() == ErrorCode::kNoRoom &&
+           has_text(e, "have 1000 bytes and 48 bytes of the memory limit of 2.0 KiB are free") &&
+           has_text(e, "c.gguf") && has_text(e, "--memory-limit");
+  });
+  a.reset();
+  load_file("c");
+  BOOST_TEST(lines.containing("unloaded") == 1u);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_limit_that_is_none, LimitedFixture) {
+  start({{"SPNL_MEMORY_LIMIT", "lots"}});
+  BOOST_CHECK_EXCEPTION(load("echo"), Error, [](const Error& e) {
+    return e.code() == ErrorCode::kUsage && has_text(e, "lots") && has_text(e, "K, M or G");
+  });
 }
 
 BOOST_AUTO_TEST_CASE(models_may_outlive_backends) {
