@@ -1,8 +1,12 @@
 #include "spnl/modelkit/prompt.h"
 
 #include <algorithm>
+#include <map>
 
+#include "prompt_assembly.h"
+#include "prompt_order.h"
 #include "prompt_render.h"
+#include "prompt_spans.h"
 #include "prompt_tree.h"
 #include "spnl/modelkit/error.h"
 
@@ -18,7 +22,8 @@ std::string spelling(const Tokenizer& tokenizer, std::optional<int32_t> id) {
 }
 
 RenderedPrompt render_messages(const Tokenizer& tokenizer, const ChatTemplate* chat_template,
-                               const spnl_prompt& prompt, std::vector<PromptMessage> messages) {
+                               const spnl_prompt& prompt, std::vector<PromptMessage> messages,
+                               bool frames = false) {
   RenderOptions options;
   options.generation = (prompt.flags & SPNL_PROMPT_NO_GENERATION) == 0;
   options.tools_json = view_of(prompt.tools_json);
@@ -37,7 +42,9 @@ RenderedPrompt render_messages(const Tokenizer& tokenizer, const ChatTemplate* c
     messages = join_messages(std::move(messages));
     text = render_template(*chat_template, messages, options);
   }
-  return locate_parts(*chat_template, messages, options, std::move(text));
+  RenderedPrompt rendered = locate_parts(*chat_template, messages, options, std::move(text));
+  if (frames && rendered.located) find_frames(*chat_template, messages, options, rendered);
+  return rendered;
 }
 
 // Control tokens may come from the template only; what cannot be told apart must not spell any.
@@ -59,115 +66,50 @@ void refuse_unplaced_control(const Tokenizer& tokenizer,
   }
 }
 
-std::vector<TextRange> literal_ranges(const std::vector<RenderedPrompt::Place>& places) {
-  std::vector<TextRange> ranges;
-  for (const RenderedPrompt::Place& place : places) {
-    if (!place.parse_special && place.end > place.begin) ranges.push_back({place.begin, place.end});
-  }
-  return ranges;
+bool has_spans(const spnl_prompt& prompt) {
+  return std::any_of(prompt.fragments, prompt.fragments + prompt.n_fragments,
+                     [](const spnl_fragment* fragment) {
+                       return fragment->kind == SPNL_FRAG_INDEPENDENT || fragment->lineage != 0;
+                     });
 }
 
-/// Builds ids and, per fragment, how many there are up to its end.
-class Assembly {
- public:
-  Assembly(const Tokenizer& tokenizer, const spnl_prompt& prompt)
-      : tokenizer_(tokenizer),
-        prompt_(prompt),
-        ends_(prompt.n_fragments, 0),
-        known_(prompt.n_fragments, false) {}
+PromptOrder without_spans(const spnl_prompt& prompt, std::vector<PromptLeaf> leaves) {
+  return {std::move(leaves), {}, std::vector<int32_t>(prompt.n_fragments, -1)};
+}
 
-  void add_tokens(uint32_t index) {
-    const spnl_fragment& fragment = *prompt_.fragments[index];
-    for (uint32_t i = 0; i < fragment.n_tokens; ++i) {
-      const int32_t id = fragment.tokens[i];
-      if (id < 0 || id >= tokenizer_.vocab_size()) {
-        throw Error(ErrorCode::kInvalid, "prompt: fragment " + std::to_string(index) +
-                                             " has the id " + std::to_string(id) +
-                                             ", outside the vocabulary of " +
-                                             std::to_string(tokenizer_.vocab_size()));
-      }
-      ids_.push_back(id);
-    }
-    set_end(index, ids_.size());
-  }
-
-  // `add_eos`: as the vocabulary says, with bos; without it bos alone may be added.
-  void add_text(const std::string& text, const std::vector<RenderedPrompt::Place>& places,
-                bool add_bos, bool add_eos) {
-    EncodedText encoded =
-        tokenizer_.encode_marked(text, literal_ranges(places), add_bos && add_eos);
-    const auto bos = tokenizer_.bos();
-    auto& ids = encoded.ids;
-    if (add_bos && bos && tokenizer_.adds_bos()) {
-      const bool has_first = !ids.empty() && ids[0] == *bos;
-      if (!has_first) {
-        ids.insert(ids.begin(), *bos);
-        encoded.ends.insert(encoded.ends.begin(), 0);
-      } else if (ids.size() > 1 && ids[1] == *bos &&
-                 encoded.ends[0] == 0) {  // ours, and the text's own
-        ids.erase(ids.begin());
-        encoded.ends.erase(encoded.ends.begin());
-      }
-    }
-    for (const RenderedPrompt::Place& place : places) {
-      const auto last = std::upper_bound(encoded.ends.begin(), encoded.ends.end(), place.block_end);
-      set_end(place.fragment, ids_.size() + static_cast<size_t>(last - encoded.ends.begin()));
-    }
-    ids_.insert(ids_.end(), ids.begin(), ids.end());
-  }
-
-  EncodedPrompt finish() {
-    uint64_t before = 0;  // of the last leaf: what has no ids of its own ends there
-    for (uint32_t i = 0; i < prompt_.n_fragments; ++i) {
-      const int32_t kind = prompt_.fragments[i]->kind;
-      const bool leaf = kind == SPNL_FRAG_MESSAGE || kind == SPNL_FRAG_TOKENS;
-      if (!known_[i]) ends_[i] = before;
-      if (leaf) before = ends_[i];
-    }
-    for (uint32_t i = prompt_.n_fragments; i-- > 0;) {
-      const int32_t parent = prompt_.fragments[i]->parent;
-      if (parent >= 0) ends_[parent] = std::max(ends_[parent], ends_[i]);
-    }
-    return {std::move(ids_), std::move(ends_)};
-  }
-
-  bool empty() const { return ids_.empty(); }
-
- private:
-  void set_end(uint32_t fragment, uint64_t end) {
-    ends_[fragment] = std::max(ends_[fragment], end);
-    known_[fragment] = true;
-  }
-
-  const Tokenizer& tokenizer_;
-  const spnl_prompt& prompt_;
-  std::vector<int32_t> ids_;
-  std::vector<uint64_t> ends_;
-  std::vector<bool> known_;
-};
+PromptOrder order_of(const spnl_prompt& prompt, const EncodeOptions& options) {
+  if (!has_spans(prompt)) return without_spans(prompt, prompt_leaves(prompt));
+  return order_prompt(prompt,
+                      options.canonical_order ? ChildOrder::kCanonical : ChildOrder::kGiven);
+}
 
 EncodedPrompt encode_raw(const Tokenizer& tokenizer, const spnl_prompt& prompt,
-                         const std::vector<PromptLeaf>& leaves) {
+                         const PromptOrder& order) {
+  const auto& leaves = order.leaves;
   const bool special = (prompt.flags & SPNL_PROMPT_NO_SPECIAL) == 0;
   const bool only_text = std::none_of(leaves.begin(), leaves.end(),
                                       [](const PromptLeaf& leaf) { return leaf.is_tokens; });
-  Assembly assembly(tokenizer, prompt);
+  PromptAssembly assembly(tokenizer, prompt, order);
   for (size_t i = 0; i < leaves.size();) {
     if (leaves[i].is_tokens) {
       assembly.add_tokens(leaves[i++].fragment);
       continue;
     }
-    const bool first = i == 0;
+    const Specials specials = !special || i > 0 ? Specials::kNone
+                              : only_text       ? Specials::kBosAndEos
+                                                : Specials::kBos;
     std::string text;
     std::vector<RenderedPrompt::Place> places;
+    std::vector<Stretch> stretches;
     for (; i < leaves.size() && !leaves[i].is_tokens; ++i) {  // words may span neighbouring texts
       const spnl_fragment& fragment = *prompt.fragments[leaves[i].fragment];
       const uint64_t begin = text.size();
       text += view_of(fragment.text);
       places.push_back({leaves[i].fragment, (fragment.flags & SPNL_FRAG_PARSE_SPECIAL) != 0, begin,
                         text.size(), text.size()});
+      append_stretch(stretches, {begin, text.size(), order.span_of[leaves[i].fragment]});
     }
-    assembly.add_text(text, places, special && first, only_text);
+    assembly.add_text(text, places, stretches, specials);
   }
   return assembly.finish();
 }
@@ -181,6 +123,27 @@ void check_token_places(const std::vector<PromptLeaf>& leaves) {
     throw Error(ErrorCode::kInvalid,
                 "prompt: ids between messages; they can only stand before or after all of them");
   }
+}
+
+// Fragments that may stand in any order must have the same text in every order.
+std::string why_order_matters(const Tokenizer& tokenizer, const ChatTemplate* chat_template,
+                              const spnl_prompt& prompt, const PromptOrder& written,
+                              const std::map<uint32_t, std::string>& texts) {
+  const PromptOrder order = order_prompt(prompt, ChildOrder::kReversed);
+  if (std::equal(order.leaves.begin(), order.leaves.end(), written.leaves.begin(),
+                 written.leaves.end(),
+                 [](const PromptLeaf& a, const PromptLeaf& b) { return a.fragment == b.fragment; }))
+    return {};
+  try {
+    const RenderedPrompt rendered = render_messages(tokenizer, chat_template, prompt,
+                                                    prompt_messages(prompt, order.leaves), true);
+    const SpanText cut = cut_messages(prompt, order, rendered);
+    if (!cut.note.empty()) return cut.note;
+    if (own_texts(cut, order, rendered.text) == texts) return {};
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kInvalid) throw;
+  }
+  return "the chat template writes fragments differently in another order";
 }
 
 }  // namespace
@@ -209,26 +172,41 @@ std::string PromptEncoder::render(const spnl_prompt& prompt) const {
   return text;
 }
 
-EncodedPrompt PromptEncoder::encode(const spnl_prompt& prompt) const {
+EncodedPrompt PromptEncoder::encode(const spnl_prompt& prompt, const EncodeOptions& options) const {
   validate_prompt(prompt);
-  const auto leaves = prompt_leaves(prompt);
-  if (prompt_is_raw(prompt)) return encode_raw(tokenizer_, prompt, leaves);
-  check_token_places(leaves);
-  const auto messages = prompt_messages(prompt, leaves);
-  const RenderedPrompt rendered = render_messages(tokenizer_, template_, prompt, messages);
+  PromptOrder order = order_of(prompt, options);
+  if (prompt_is_raw(prompt)) return encode_raw(tokenizer_, prompt, order);
+  check_token_places(order.leaves);
+  const auto messages = prompt_messages(prompt, order.leaves);
+  const RenderedPrompt rendered =
+      render_messages(tokenizer_, template_, prompt, messages, !order.spans.empty());
   if (!rendered.located) refuse_unplaced_control(tokenizer_, messages);
+  SpanText cut;
+  if (!order.spans.empty()) cut = cut_messages(prompt, order, rendered);
+  if (!order.spans.empty() && cut.note.empty())
+    cut.note = why_order_matters(tokenizer_, template_, prompt, order,
+                                 own_texts(cut, order, rendered.text));
+  const bool hold = cut.note.empty();
+  if (!hold) order = without_spans(prompt, std::move(order.leaves));
+  if (order.spans.empty()) cut.stretches = {{0, rendered.text.size(), -1}};
+
   const bool special = (prompt.flags & SPNL_PROMPT_NO_SPECIAL) == 0;
-  Assembly assembly(tokenizer_, prompt);
+  PromptAssembly assembly(tokenizer_, prompt, order);
   bool done = false;
-  for (const PromptLeaf& leaf : leaves) {
+  for (const PromptLeaf& leaf : order.leaves) {
     if (leaf.is_tokens) {
       assembly.add_tokens(leaf.fragment);
     } else if (!done) {
       done = true;
-      assembly.add_text(rendered.text, rendered.places, special && assembly.empty(), false);
+      assembly.add_text(rendered.text, rendered.places, cut.stretches,
+                        special && assembly.empty() ? Specials::kBos : Specials::kNone,
+                        cut.preamble);
     }
   }
-  return assembly.finish();
+  EncodedPrompt encoded = assembly.finish();
+  encoded.spans_hold = hold;
+  encoded.note = std::move(cut.note);
+  return encoded;
 }
 
 }  // namespace spnl::modelkit

@@ -60,10 +60,6 @@ void check_tools(std::string_view json) {
 constexpr std::string_view kMarkBegin = "\xEE\x80\x80";
 constexpr std::string_view kMarkEnd = "\xEE\x80\x81";
 
-struct Mark {
-  size_t part, begin, end;
-};
-
 // A word that occurs in none of the texts.
 std::string mark_prefix(const std::vector<PromptMessage>& messages) {
   for (size_t n = 0;; ++n) {
@@ -80,9 +76,9 @@ std::string mark_prefix(const std::vector<PromptMessage>& messages) {
 }
 
 // nullopt when the template changed a mark.
-std::optional<std::vector<Mark>> find_marks(std::string_view text, std::string_view prefix,
-                                            size_t n_parts) {
-  std::vector<Mark> marks;
+std::optional<std::vector<MarkedText::Mark>> find_marks(std::string_view text,
+                                                        std::string_view prefix, size_t n_parts) {
+  std::vector<MarkedText::Mark> marks;
   for (size_t at = 0; (at = text.find(prefix, at)) != std::string_view::npos;) {
     const char* const first = text.data() + at + prefix.size();
     size_t part = 0;
@@ -112,44 +108,33 @@ bool starts_at(std::string_view text, size_t at, std::string_view what) {
   return at <= text.size() && text.substr(at, what.size()) == what;
 }
 
+bool is_blank(const PromptPart& part) { return trim_left(part.text).empty(); }
+
+bool any_blank(const std::vector<const PromptPart*>& parts) {
+  return std::any_of(parts.begin(), parts.end(),
+                     [](const PromptPart* part) { return is_blank(*part); });
+}
+
 size_t common_prefix(std::string_view a, std::string_view b) {
   return static_cast<size_t>(
       std::mismatch(a.begin(), a.begin() + std::min(a.size(), b.size()), b.begin()).first -
       a.begin());
 }
 
-std::string render_marks(const ChatTemplate& chat_template, std::vector<PromptMessage> messages,
-                         const RenderOptions& options, const std::string& prefix) {
-  size_t n = 0;
-  for (PromptMessage& message : messages) {
-    for (PromptPart& part : message.parts) {
-      const size_t number = n++;
-      if (trim_left(part.text).empty()) continue;  // templates ask whether there is any text
-      part.text = prefix + std::to_string(number);
-      part.text += kMarkEnd;
-    }
-  }
-  return render_template(chat_template, messages, options);
-}
-
 // What closes a message: the text after the last mark when no answer is invited.
 std::string closing_text(const ChatTemplate& chat_template,
-                         const std::vector<PromptMessage>& messages, RenderOptions options,
-                         const std::string& prefix, size_t n_parts) {
+                         const std::vector<PromptMessage>& messages, RenderOptions options) {
   options.generation = false;
-  try {
-    const std::string marked = render_marks(chat_template, messages, options, prefix);
-    const auto marks = find_marks(marked, prefix, n_parts);
-    return marks && !marks->empty() ? marked.substr(marks->back().end) : std::string();
-  } catch (const Error&) {
-    return {};  // only the borders between messages become less exact
-  }
+  const auto marked = render_marked(chat_template, messages, options, true);
+  return marked && !marked->marks.empty() ? marked->text.substr(marked->marks.back().end)
+                                          : std::string();
 }
 
 // Puts the texts for the marks; false when that does not give out.text.
-bool place_parts(const std::vector<const PromptPart*>& parts, std::string_view marked,
-                 const std::vector<Mark>& marks, RenderedPrompt& out) {
-  const std::string_view text = out.text;
+bool place_parts(const std::vector<const PromptPart*>& parts, const MarkedText& marked_text,
+                 RenderedPrompt& out) {
+  const std::string_view text = out.text, marked = marked_text.text;
+  const auto& marks = marked_text.marks;
   size_t at = 0, from = 0;
   for (size_t i = 0; i < marks.size(); ++i) {
     const std::string_view before = marked.substr(from, marks[i].begin - from);
@@ -214,6 +199,31 @@ std::string render_template(const ChatTemplate& chat_template,
   return chat_template.render(std::string_view(buffer.GetString(), buffer.GetSize()));
 }
 
+std::optional<MarkedText> render_marked(const ChatTemplate& chat_template,
+                                        std::vector<PromptMessage> messages,
+                                        const RenderOptions& options, bool mark_blank) {
+  const std::string prefix = mark_prefix(messages);
+  size_t n = 0;
+  for (PromptMessage& message : messages) {
+    for (PromptPart& part : message.parts) {
+      const size_t number = n++;
+      if (!mark_blank && is_blank(part)) continue;
+      part.text = prefix + std::to_string(number);
+      part.text += kMarkEnd;
+    }
+  }
+  MarkedText out;
+  try {
+    out.text = render_template(chat_template, messages, options);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+  auto marks = find_marks(out.text, prefix, n);
+  if (!marks) return std::nullopt;
+  out.marks = std::move(*marks);
+  return out;
+}
+
 RenderedPrompt locate_parts(const ChatTemplate& chat_template,
                             const std::vector<PromptMessage>& messages,
                             const RenderOptions& options, std::string text) {
@@ -223,20 +233,16 @@ RenderedPrompt locate_parts(const ChatTemplate& chat_template,
   for (const PromptMessage& message : messages) {
     for (const PromptPart& part : message.parts) parts.push_back(&part);
   }
-  const std::string prefix = mark_prefix(messages);
-  std::string marked;
-  try {
-    marked = render_marks(chat_template, messages, options, prefix);
-  } catch (const Error&) {
-    return out;
-  }
-  const auto marks = find_marks(marked, prefix, parts.size());
-  out.located = marks && place_parts(parts, marked, *marks, out);
-  if (!out.located) {
+  // Templates ask whether there is any text: a mark in place of none may change the rest.
+  for (const bool mark_blank : {true, false}) {
+    if (!mark_blank && !any_blank(parts)) break;
+    const auto marked = render_marked(chat_template, messages, options, mark_blank);
+    if (!marked) continue;
+    out.located = place_parts(parts, *marked, out);
+    if (out.located) break;
     out.places.clear();
-  } else if (!out.places.empty()) {
-    close_blocks(out, closing_text(chat_template, messages, options, prefix, parts.size()));
   }
+  if (!out.places.empty()) close_blocks(out, closing_text(chat_template, messages, options));
   return out;
 }
 
@@ -245,6 +251,7 @@ RenderedPrompt render_plain(const std::vector<PromptMessage>& messages,
   RenderedPrompt out;
   out.located = true;
   for (const PromptMessage& message : messages) {
+    const uint64_t frame_begin = out.text.size();
     out.text += chatml ? "<|im_start|>" : "";
     out.text += role_name(message.role);
     out.text += chatml ? "\n" : ": ";
@@ -258,7 +265,9 @@ RenderedPrompt render_plain(const std::vector<PromptMessage>& messages,
           {part.fragment, part.parse_special, begin, out.text.size(), out.text.size()});
     }
     out.text += chatml ? "<|im_end|>\n" : "\n";
-    if (out.places.size() > first) out.places.back().block_end = out.text.size();
+    out.places.back().block_end = out.text.size();
+    out.frames.push_back(
+        {frame_begin, out.text.size(), first, out.places.size() - 1, message.role});
   }
   if (options.generation) out.text += chatml ? "<|im_start|>assistant\n" : "assistant:";
   return out;

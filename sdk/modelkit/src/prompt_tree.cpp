@@ -73,17 +73,21 @@ void validate_prompt(const spnl_prompt& prompt) {
     throw Error(ErrorCode::kInvalid, "prompt: raw text and messages with roles are mixed");
 }
 
+std::optional<PromptLeaf> prompt_leaf(const spnl_prompt& prompt, uint32_t i) {
+  const spnl_fragment& fragment = *prompt.fragments[i];
+  if (fragment.kind == SPNL_FRAG_BLOB) {
+    throw Error(ErrorCode::kUnsupported, "prompt: fragment " + std::to_string(i) + " is a blob (" +
+                                             std::string(view_of(fragment.mime).substr(0, 60)) +
+                                             "); only text is supported");
+  }
+  if (is_group(fragment)) return std::nullopt;
+  return PromptLeaf{i, fragment.kind == SPNL_FRAG_TOKENS};
+}
+
 std::vector<PromptLeaf> prompt_leaves(const spnl_prompt& prompt) {
   std::vector<PromptLeaf> leaves;
   for (uint32_t i = 0; i < prompt.n_fragments; ++i) {
-    const spnl_fragment& fragment = *prompt.fragments[i];
-    if (fragment.kind == SPNL_FRAG_BLOB) {
-      throw Error(ErrorCode::kUnsupported, "prompt: fragment " + std::to_string(i) +
-                                               " is a blob (" +
-                                               std::string(view_of(fragment.mime).substr(0, 60)) +
-                                               "); only text is supported");
-    }
-    if (!is_group(fragment)) leaves.push_back({i, fragment.kind == SPNL_FRAG_TOKENS});
+    if (const auto leaf = prompt_leaf(prompt, i)) leaves.push_back(*leaf);
   }
   return leaves;
 }

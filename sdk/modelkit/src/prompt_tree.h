@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,7 +33,8 @@ inline std::string_view view_of(spnl_str text) {
                        : std::string_view(text.data, static_cast<size_t>(text.len));
 }
 
-/// Throws Error(kUnsupported) for blobs. `prompt` has been validated.
+/// Both: `prompt` has been validated; nullopt for groups; throw Error(kUnsupported) for blobs.
+std::optional<PromptLeaf> prompt_leaf(const spnl_prompt& prompt, uint32_t fragment);
 std::vector<PromptLeaf> prompt_leaves(const spnl_prompt& prompt);
 bool prompt_is_raw(const spnl_prompt& prompt);  ///< no fragment has a role
 std::vector<PromptMessage> prompt_messages(const spnl_prompt& prompt,

@@ -90,7 +90,7 @@ class TokenizerBase : public VocabularyTokenizer {
       out.ends.push_back(end);
     };
     if (options.add_special && adds_bos()) add(*bos(), 0);
-    bool after_special = true;
+    bool after_special = !options.continues;
     AlignedText whole;
     whole.text = text;
     for (const AddedTokens::Part& part : added_.split(whole, options.parse_special, literal)) {

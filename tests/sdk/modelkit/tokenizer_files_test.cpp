@@ -132,6 +132,29 @@ BOOST_AUTO_TEST_CASE(tokens_are_found_as_their_options_say) {
   for (const int32_t id : marked) BOOST_TEST(!t->is_special(id));
 }
 
+BOOST_AUTO_TEST_CASE(nothing_is_put_before_a_continuation) {
+  const auto all = texts();
+  for (const auto& entry : fs::directory_iterator(kFixtures)) {
+    if (entry.path().extension() != ".json" || entry.path().stem() == "texts") continue;
+    const JsonFile fixture(read(entry.path()), entry.path().string());
+    const auto t = from_json(written(fixture.root()["tokenizer"]));
+    for (const std::string& text : all) {
+      BOOST_TEST_CONTEXT(entry.path().stem() << ": " << text) {
+        const EncodedText marked = t->encode_continuation(text, {});
+        BOOST_REQUIRE_EQUAL(marked.ids.size(), marked.ends.size());
+        BOOST_TEST(std::is_sorted(marked.ends.begin(), marked.ends.end()));
+        for (const int32_t id : marked.ids) BOOST_TEST((t->bos() != id || !t->adds_bos()));
+      }
+    }
+    const Ids begins = t->encode("ab", kPlain), goes_on = t->encode_continuation("ab", {}).ids;
+    const std::string name = entry.path().stem();
+    if (name == "sp_llama2" || name == "sp_mistral_first") BOOST_TEST((begins != goes_on), name);
+    std::string joined;
+    for (const int32_t id : goes_on) joined += t->piece(id, false);
+    if (name.starts_with("sp_") || name.starts_with("bl_")) BOOST_TEST(joined == "ab", name);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(pieces_join_to_the_text) {
   for (const char* const name : {"bl_llama3", "sp_llama2", "sp_gemma", "unigram_bytes"}) {
     const auto file = JsonFile(read(kFixtures / (std::string(name) + ".json")), name);

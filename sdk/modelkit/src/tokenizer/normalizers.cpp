@@ -139,8 +139,8 @@ class Strip final : public TextNormalizer {
 class Prepend final : public TextNormalizer {
  public:
   explicit Prepend(std::string_view text) : prefix_(text) {}
-  AlignedText apply(AlignedText text, StretchPlace) const override {
-    if (text.text.empty()) return text;
+  AlignedText apply(AlignedText text, StretchPlace place) const override {
+    if (text.text.empty() || place.continues) return text;
     AlignedWriter writer(text);
     writer.put(prefix_, 0);
     writer.copy(0, text.size());

@@ -78,13 +78,15 @@ class PipelineTokenizer final : public VocabularyTokenizer {
     whole.text = text;
     const auto parts = added_.split(whole, options.parse_special, literal);
     StretchPlace place;
+    place.opens = !options.continues;
+    place.continues = options.continues;
     for (size_t i = 0; i < parts.size(); ++i) {
       const AddedTokens::Part& part = parts[i];
       const bool last = i + 1 == parts.size();
       if (part.token == nullptr) {
         place.closes = last || parts[i + 1].token->control;
         stretch(part_of(whole, part.begin, part.end), place, literal, options.parse_special, out);
-        place.opens = false;
+        place.opens = place.continues = false;
         continue;
       }
       if (place.opens && !part.token->control && parts_.normalizer &&
@@ -94,6 +96,7 @@ class PipelineTokenizer final : public VocabularyTokenizer {
       }
       add(part.token->id, part.end);
       place.opens = part.token->control;
+      place.continues = false;
     }
     if (options.add_special) {
       for (const int32_t id : parts_.suffix) add(id, text.size());
@@ -104,10 +107,10 @@ class PipelineTokenizer final : public VocabularyTokenizer {
   void stretch(AlignedText text, StretchPlace place, std::span<const TextRange> literal,
                bool parse_special, EncodedText& out) const {
     if (parts_.normalizer) text = parts_.normalizer->apply(std::move(text), place);
-    if (added_normalized_.empty()) return plain(std::move(text), out);
+    if (added_normalized_.empty()) return plain(std::move(text), place.continues, out);
     for (const auto& part : added_normalized_.split(text, parse_special, literal)) {
       if (part.token == nullptr) {
-        plain(part_of(text, part.begin, part.end), out);
+        plain(part_of(text, part.begin, part.end), place.continues && part.begin == 0, out);
       } else {
         out.ids.push_back(part.token->id);
         out.ends.push_back(text.source_of(part.end));
@@ -115,9 +118,10 @@ class PipelineTokenizer final : public VocabularyTokenizer {
     }
   }
 
-  void plain(AlignedText text, EncodedText& out) const {
+  void plain(AlignedText text, bool continues, EncodedText& out) const {
     if (text.text.empty()) return;
     PreTokenized words;
+    words.continues = continues;
     words.pieces.push_back({0, text.size()});
     words.text = std::move(text);
     if (parts_.pre_tokenizer) parts_.pre_tokenizer->apply(words);

@@ -246,7 +246,8 @@ class PrefixBlank final : public PreTokenizer {
  public:
   void apply(PreTokenized& words) const override {
     rewrite(words, [&](const TextPiece& piece, AlignedWriter& writer) {
-      if (words.text.text[piece.begin] != ' ') writer.put(" ", piece.begin);
+      const bool goes_on = words.continues && piece.begin == 0;
+      if (words.text.text[piece.begin] != ' ' && !goes_on) writer.put(" ", piece.begin);
       writer.copy(piece.begin, piece.end);
     });
   }
@@ -265,7 +266,9 @@ class Metaspace final : public PreTokenizer {
       const bool has =
           text[piece.begin] == ' ' || text.substr(piece.begin, replacement_.size()) == replacement_;
       const bool first = piece.begin == 0 && source_begin == 0;
-      if (!has && (prepend_ == Prepend::kAlways || (prepend_ == Prepend::kFirst && first)))
+      const bool goes_on = words.continues && piece.begin == 0;
+      if (!has && !goes_on &&
+          (prepend_ == Prepend::kAlways || (prepend_ == Prepend::kFirst && first)))
         writer.put(replacement_, piece.begin);
       size_t done = piece.begin;
       for (size_t at = text.find(' ', done); at < piece.end; at = text.find(' ', done)) {

@@ -14,8 +14,9 @@ namespace spnl::modelkit {
 
 /// Where a stretch of plain text stands.
 struct StretchPlace {
-  bool opens = true;   ///< nothing, or a control token, before it
-  bool closes = true;  ///< nothing, or a control token, after it
+  bool opens = true;       ///< nothing, or a control token, before it
+  bool closes = true;      ///< nothing, or a control token, after it
+  bool continues = false;  ///< goes on from an earlier text: nothing may be put before it
 };
 
 class TextNormalizer {
@@ -30,6 +31,7 @@ class TextNormalizer {
 struct PreTokenized {
   AlignedText text;
   std::vector<TextPiece> pieces;
+  bool continues = false;  ///< goes on from an earlier text: nothing may be put before it
 };
 
 class PreTokenizer {

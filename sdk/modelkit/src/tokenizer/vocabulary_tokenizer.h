@@ -17,6 +17,10 @@ class VocabularyTokenizer : public Tokenizer {
                             bool add_special) const override {
     return run(text, literal, {.add_special = add_special, .parse_special = true});
   }
+  EncodedText encode_continuation(std::string_view text,
+                                  std::span<const TextRange> literal) const override {
+    return run(text, literal, {.add_special = false, .parse_special = true, .continues = true});
+  }
 
   int32_t vocab_size() const override { return vocabulary().size(); }
   std::optional<int32_t> bos() const override { return vocabulary().bos(); }

@@ -16,6 +16,8 @@ struct TokenizeOptions {
   bool add_special = true;    ///< bos / eos as the vocabulary's own settings say
   bool parse_special = true;  ///< control tokens spelled in the text become those tokens;
                               ///< user-defined ones always do
+  bool continues = false;     ///< the text goes on from an earlier one: nothing is put before it
+                              ///< where the vocabulary puts a blank before a text's beginning
 };
 
 /// Bytes [begin, end) of a text.
@@ -42,6 +44,10 @@ class Tokenizer {
   /// go.
   virtual EncodedText encode_marked(std::string_view text, std::span<const TextRange> literal,
                                     bool add_special) const = 0;
+  /// As encode_marked for a text that goes on from an earlier one (TokenizeOptions::continues),
+  /// without special tokens of the vocabulary's own.
+  virtual EncodedText encode_continuation(std::string_view text,
+                                          std::span<const TextRange> literal) const = 0;
   /// Bytes of one token as they appear in running text (may be part of a character). Control tokens
   /// give their spelling when `spell_special`, else nothing. Throws Error(kInvalid) for an id
   /// outside the vocabulary.
