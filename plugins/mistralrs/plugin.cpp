@@ -1,12 +1,11 @@
-// The C ABI of backend.h over Model and Engine: translation and guards, nothing else. A session is
-// one Engine; sessions of one model share its weights, cache and workspace (engine/model.h).
+// The C ABI of backend.h over Model and Session: translation and guards, nothing else.
 #include <algorithm>
 #include <iterator>
 #include <string>
 #include <vector>
 
-#include "engine/engine.h"
 #include "engine/score.h"
+#include "engine/session.h"
 #include "ops/schema.h"
 #include "ops/torch_errors.h"
 #include "plugin_requests.h"
@@ -28,7 +27,7 @@ struct spnl_model {
 
 struct spnl_session {
   const Model& model;
-  Engine engine;
+  Session session;
 };
 
 namespace {
@@ -196,7 +195,7 @@ spnl_status session_open(spnl_model* model, const spnl_events* events, spnl_sess
     const spnl_events copy = *events;
     *session = new spnl_session{
         model->model,
-        Engine(
+        Session(
             model->model, [copy](const Event& event) { return send_event(copy, event); },
             [&host](const std::string& text) { log(host, SPNL_LOG_NOTE, text); })};
   });
@@ -207,7 +206,7 @@ spnl_status submit(spnl_session* session, const spnl_request* request, uint64_t*
   return guarded(error, [&] {
     if (request == nullptr || sequence == nullptr)
       throw abi::Failure(SPNL_INVALID, "submit: no request or no answer");
-    if (!session->engine.submit(to_request(session->model, *request), *sequence))
+    if (!session->session.submit(to_request(session->model, *request), *sequence))
       throw abi::Failure(SPNL_BUSY, "the queue is full; step first");
   });
 }
@@ -217,7 +216,7 @@ spnl_status step(spnl_session* session, uint64_t budget_ns, uint32_t* alive, spn
     const Clock::time_point begin = Clock::now();
     uint32_t left = 0;
     do {
-      left = session->engine.step();
+      left = session->session.step();
     } while (left > 0 && static_cast<uint64_t>(
                              std::chrono::nanoseconds(Clock::now() - begin).count()) < budget_ns);
     if (alive != nullptr) *alive = left;
@@ -225,11 +224,11 @@ spnl_status step(spnl_session* session, uint64_t budget_ns, uint32_t* alive, spn
 }
 
 spnl_status cancel(spnl_session* session, uint64_t sequence) {
-  return guarded(nullptr, [&] { session->engine.cancel(sequence); });
+  return guarded(nullptr, [&] { session->session.cancel(sequence); });
 }
 
 void session_close(spnl_session* session) {
-  guarded(nullptr, [&] { session->engine.cancel_all(); });
+  guarded(nullptr, [&] { session->session.close(); });
   delete session;
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-#include "engine/engine.h"
+#include "engine/session.h"
 #include "spnl/backend.h"
 
 namespace spnl::mistralrs {

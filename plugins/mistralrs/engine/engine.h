@@ -1,75 +1,73 @@
 #pragma once
-#include <functional>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
-#include <set>
-#include <string>
+#include <utility>
 #include <vector>
 
-#include "engine/model.h"
-#include "engine/output.h"
-#include "engine/scheduler.h"
-#include "engine/sequence.h"
+#include "engine/mailbox.h"
+#include "engine/step_loop.h"
 
 namespace spnl::mistralrs {
 
-/// One session: its sequences and their scheduler. Engines of one model share its Runtime, whose
-/// mutex is held while an engine schedules and runs, so sessions on different threads take turns
-/// step by step. Not thread-safe itself, but for cancel().
+/// What the sessions of one model share: whichever of them steps, the step is for the sequences of
+/// all, and each hears of its own from its mailbox. Thread-safe.
 class Engine {
  public:
-  /// Hears of events in order, outside the mutex; nonzero: cancel this request.
-  using Listener = std::function<int32_t(const Event&)>;
-  using Note = std::function<void(const std::string&)>;
-
   /// `model` must have a runtime and outlive the engine.
-  Engine(Model& model, Listener listener, Note note);
-  ~Engine();
+  explicit Engine(Model& model);
 
-  /// Queues a request, id given here. Throws modelkit::Error(kInvalid) when its prompt is empty,
-  /// holds an id outside the vocabulary, or can never fit the context or the cache. False: the
-  /// queue is full.
-  bool submit(Request request, uint64_t& id);
-  /// One forward over all that can run: schedule, run, sample, deliver. Answers how many requests
-  /// are not finished.
-  uint32_t step();
-  /// Any thread. Takes effect when the next step begins.
-  void cancel(uint64_t id);
-  void cancel_all();  ///< finishes everything now; events as in step
-  uint32_t alive() const { return static_cast<uint32_t>(live_.size()); }
+  void join(Mailbox& mailbox);
+  /// Takes effect when the next step begins, as cancel() does. The samples of one request.
+  void submit(std::vector<std::shared_ptr<Sequence>> samples);
+  void cancel(const Mailbox& mailbox, uint64_t request);
+  /// Answers what the mailbox holds; when that is nothing, after a step of this thread or another
+  /// thread.
+  std::vector<Event> step(Mailbox& mailbox);
+  /// Finishes the mailbox's sequences and forgets it. Answers the last events.
+  std::vector<Event> leave(Mailbox& mailbox);
+
+  uint64_t next_request_id();
+
+  /// The right to use the model's runtime. Given in order of arrival.
+  class Turn {
+   public:
+    explicit Turn(Engine& engine) : Turn(engine, nullptr) {}
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    friend class Engine;
+    /// Gives up when something arrives in `mailbox` (may be null) first.
+    Turn(Engine& engine, const Mailbox* mailbox);
+
+    Engine& engine_;
+    bool mine_ = false;
+  };
 
  private:
-  void finish_cancelled();
-  void run_planned();
-  void advance(const Chunk& chunk);
-  void sample_complete();
-  void fork_followers(Sequence& leader, std::span<const float> logits);
-  void retire_finished();
-  void store_prefix(const Sequence& sequence);
-  void deliver();
-  void report(int64_t prefill_rows, int64_t decode_rows, Clock::duration elapsed);
-  void fail_planned(const std::string& error);
+  void begin_step();
+  void end_step();
+  std::vector<Event> take(Mailbox& mailbox);
+  void publish();
 
-  Model& model_;
   Runtime& runtime_;
-  const Listener listener_;
-  const Note note_;
-  Scheduler scheduler_;
-  std::vector<std::unique_ptr<Sequence>> sequences_;
-  std::set<uint64_t> live_;  // requests with unfinished samples
-  uint64_t next_id_ = 1;
+  StepLoop loop_;  // of the thread whose turn it is
 
-  // Of the current step; members so that a step allocates nothing once warm.
-  std::vector<Chunk> plan_;
-  std::vector<Sequence*> full_;
-  std::vector<Sequence*> complete_;  // by logits row of the batch
-  Batch batch_;
-  std::vector<Event> events_;
-
-  std::mutex cancel_mutex_;
-  std::vector<uint64_t> cancelled_;
-  uint32_t reported_running_ = 0, reported_waiting_ = 0;
-  uint64_t reported_asked_ = 0, reported_hit_ = 0;
+  std::mutex mutex_;  // guards all below, and the mailboxes' events
+  std::condition_variable turn_over_;
+  std::deque<uint64_t> line_;  // tickets of threads that wait for their turn
+  uint64_t next_ticket_ = 0, next_request_ = 1;
+  bool turn_taken_ = false;
+  std::vector<Mailbox*> mailboxes_;
+  std::vector<std::vector<std::shared_ptr<Sequence>>> submitted_;
+  std::vector<std::pair<const Mailbox*, uint64_t>> cancelled_;
+  // As they were after the last step, but for what was submitted since.
+  size_t live_ = 0, running_ = 0;  // sequences
+  uint64_t cache_bytes_ = 0;
 };
 
 }  // namespace spnl::mistralrs

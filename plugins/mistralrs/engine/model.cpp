@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/engine.h"
 #include "spnl/modelkit/error.h"
 #include "spnl/modelkit/quantize_isq.h"
 
@@ -83,7 +84,10 @@ Model::Model(const std::filesystem::path& path, const modelkit::OpenOptions& opt
     note("MISTRALRS_ISQ changes nothing: the model's weights are quantised already");
   set_torch_threads(settings_.threads);
   runtime_ = std::make_unique<Runtime>(bundle_, settings_, progress);
+  engine_ = std::make_unique<Engine>(*this);
 }
+
+Model::~Model() = default;
 
 bool Model::is_eos(int32_t id) const {
   return std::binary_search(bundle_.eos.begin(), bundle_.eos.end(), id);

@@ -24,14 +24,11 @@ struct Counters {
            cache_hit = 0, cache_bytes = 0;
 };
 
-/// What a loaded model's weights need to run: one forward at a time, so whoever schedules or runs
-/// holds `mutex`. Sessions (engines) share it: the pool, the prefix cache and the workspace are
-/// common.
+/// What a loaded model's weights need to run. One thread at a time: who has the engine's turn.
 struct Runtime {
   Runtime(const modelkit::ModelBundle& bundle, const Settings& settings,
           const LoadProgress& progress);
 
-  std::mutex mutex;
   std::unique_ptr<Ops> ops;
   Weights weights;
   std::unique_ptr<KvCache> cache;
@@ -41,7 +38,9 @@ struct Runtime {
   Counters counters;
 };
 
-/// A loaded model. Everything but `runtime` is const after load and thread-safe.
+class Engine;
+
+/// A loaded model. Everything but the runtime is const after load or thread-safe.
 class Model {
  public:
   using Note = std::function<void(const std::string&)>;
@@ -50,6 +49,9 @@ class Model {
   /// asked. Throws modelkit::Error, or LoadStopped when `progress` asks to stop.
   Model(const std::filesystem::path& path, const modelkit::OpenOptions& options,
         const Settings& settings, const LoadProgress& progress, const Note& note);
+  ~Model();  ///< all sessions are closed
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
 
   const modelkit::ModelBundle& bundle() const { return bundle_; }
   const Settings& settings() const { return settings_; }
@@ -64,6 +66,7 @@ class Model {
   /// first token on, so one that grows past the border is computed again.
   bool turns_long(int64_t tokens) const { return long_from_ != 0 && tokens > long_from_; }
   Runtime* runtime() { return runtime_.get(); }  ///< null when vocab_only
+  Engine* engine() { return engine_.get(); }     ///< null when vocab_only
   std::string summary() const;                   ///< one line: weights, cache, context, kernels
 
  private:
@@ -72,6 +75,7 @@ class Model {
   int64_t context_ = 0, long_from_ = 0;
   int32_t vocab_ = 0;
   std::unique_ptr<Runtime> runtime_;
+  std::unique_ptr<Engine> engine_;
 };
 
 /// Rows of one step: prefill chunks and decoding sequences together.

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "engine/model.h"
+
 namespace spnl::mistralrs {
 namespace {
 
@@ -39,7 +41,7 @@ void sample_token(const Model& model, std::span<const float> logits, Sequence& s
                   std::vector<Event>& events) {
   const Request& request = *s.request;
   Event event;
-  event.sequence = &s;
+  event.sequence = s.shared_from_this();
   event.token = s.sampler.sample(logits, s.ids);
   s.last_token = Clock::now();
   if (s.output_tokens() == 0) s.first_token = s.last_token;
@@ -58,7 +60,7 @@ void sample_token(const Model& model, std::span<const float> logits, Sequence& s
 void finish_sequence(Sequence& sequence, Finish finish, std::vector<Event>& events) {
   sequence.finish = finish;
   Event event;
-  event.sequence = &sequence;
+  event.sequence = sequence.shared_from_this();
   event.finished = true;
   event.text = sequence.stops.push(sequence.utf8.finish());
   event.text += sequence.stops.finish();

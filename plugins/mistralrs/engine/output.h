@@ -1,17 +1,20 @@
 #pragma once
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "engine/model.h"
 #include "engine/sequence.h"
 
 namespace spnl::mistralrs {
 
+class Model;
+
 /// What a session's owner hears of: one token, or the end of one sample.
 struct Event {
-  Sequence* sequence = nullptr;  ///< valid until the event was delivered
-  bool finished = false;         ///< else: one token
+  /// With `finished` it is at rest; else steps may change all but what is const in it.
+  std::shared_ptr<Sequence> sequence;
+  bool finished = false;  ///< else: one token
   int32_t token = 0;
   float logprob = 0;             ///< where the request wants them
   std::vector<int32_t> top_ids;  ///< [top_logprobs], best first

@@ -1,5 +1,7 @@
 #pragma once
+#include <cstdint>
 #include <deque>
+#include <list>
 #include <vector>
 
 #include "cache/block_pool.h"
@@ -16,53 +18,76 @@ struct Chunk {
   int64_t rows;
 };
 
-/// Who runs in the next step: continuous batching (Orca, OSDI 22) with chunked prefill
-/// (Sarathi-Serve, arXiv 2403.02310). First come, first served; decoding rows first, then prefill
-/// chunks fill the token budget. A sequence is admitted when the blocks for all its tokens are
-/// free; when a running one cannot grow, the newest is put back to wait and is computed again
-/// later, which gives the same bits. So is one that grew past the border to the long rotary
-/// frequencies. Called under the runtime's mutex.
+/// Who runs in the next step, of all sessions: continuous batching (Orca, OSDI 22) with chunked
+/// prefill (Sarathi-Serve, arXiv 2403.02310).
+///
+/// Decoding rows go first; what is left of the token budget is shared evenly by the sessions that
+/// have tokens to prefill. Admission is first come, first served within a session, and sessions
+/// take turns. A sequence is admitted when the blocks for all its tokens are free, and nobody
+/// passes one that waits for blocks. When a running sequence cannot grow, another is put back to
+/// wait and is computed again later, which gives the same bits: one of a paused session, else the
+/// one admitted last. So the one admitted first always moves, and everybody becomes that one. A
+/// sequence that grew past the border to the long rotary frequencies is computed again as well.
+///
+/// A sequence whose prompt begins like one that is being prefilled waits for those blocks rather
+/// than compute them a second time. Used by one thread at a time.
 class Scheduler {
  public:
   Scheduler(const Model& model, BlockPool& pool, PrefixCache& prefixes)
       : model_(model), pool_(pool), prefixes_(prefixes) {}
 
-  void add(Sequence& sequence) { waiting_.push_back(&sequence); }
-  void add_running(Sequence& sequence) {
-    running_.push_back(&sequence);
-  }  ///< its blocks are filled already
+  void add(Sequence& sequence);
+  void add_running(Sequence& sequence);  ///< its blocks are filled already
   /// Takes a sequence out, wherever it is, and frees its blocks.
   void remove(Sequence& sequence);
 
-  /// Fills `plan`; sequences that can never get enough blocks are finished (kLength) and listed in
+  /// Fills `plan`; sequences that can never get enough blocks leave the scheduler and are listed in
   /// `full`.
   void schedule(std::vector<Chunk>& plan, std::vector<Sequence*>& full);
 
   bool has_room() const { return running_.size() < kMaxRunning; }
   size_t running() const { return running_.size(); }
-  size_t waiting() const { return waiting_.size(); }
-  uint64_t asked_tokens() const {
-    return asked_tokens_;
-  }  ///< looked up in the prefix cache, and found
+  /// Tokens looked up in the prefix cache, and found.
+  uint64_t asked_tokens() const { return asked_tokens_; }
   uint64_t hit_tokens() const { return hit_tokens_; }
 
  private:
-  static constexpr size_t kMaxRunning =
-      256;  // decoding rows; below the token budget, so that prefill always moves
+  /// Decoding rows; below the token budget, so that prefill always moves.
+  static constexpr size_t kMaxRunning = 256;
+  /// Of a session's waiting sequences, those that may pass one that waits for a prefill.
+  static constexpr size_t kMaxLookAhead = 256;
 
-  void plan_running(std::vector<Chunk>& plan, std::vector<Sequence*>& full, int64_t& budget,
-                    bool decoding);
-  bool admit_first();
+  /// The waiting sequences of one session, never empty.
+  struct Line {
+    Mailbox* owner;
+    std::deque<Sequence*> waiting;
+  };
+
+  Line& line_of(Sequence& sequence);
+  void plan_running(std::vector<Chunk>& plan, std::vector<Sequence*>& full, bool decoding);
+  void share_budget();
+  void admit_waiting(std::vector<Chunk>& plan, std::vector<Sequence*>& full);
+  Sequence* next_of(const Line& line);
+  bool waits_for_prefill(const Sequence& sequence);
+  void take_from_first_line(Sequence& sequence);
+  bool admit(Sequence& sequence, std::vector<Chunk>& plan);
+  bool has_blocks_for(const Sequence& sequence);
   bool make_space(Sequence& sequence, int64_t tokens, std::vector<Chunk>& plan);
+  Sequence* newest_paused() const;
   void restart_grown(std::vector<Chunk>& plan);
   void preempt(Sequence& sequence, std::vector<Chunk>& plan);
   bool can_never_hold(const Sequence& sequence) const;
+  bool may_grow(const Sequence& sequence) const;
 
   const Model& model_;
   BlockPool& pool_;
   PrefixCache& prefixes_;
-  std::deque<Sequence*> waiting_;
-  std::vector<Sequence*> running_;  // oldest first
+  std::list<Line> lines_;           // the first is the next to be served
+  std::vector<Sequence*> running_;  // by seniority
+  std::vector<Sequence*> round_;    // what plan_running goes through; reused
+  std::vector<Mailbox*> sharing_;   // sessions that share the budget; reused
+  int64_t budget_ = 0;              // rows left in this step
+  uint64_t admitted_ = 0;           // the highest seniority given
   uint64_t asked_tokens_ = 0, hit_tokens_ = 0;
 };
 

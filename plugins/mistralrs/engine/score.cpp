@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "cache/block_table.h"
+#include "engine/engine.h"
 #include "spnl/modelkit/error.h"
 
 namespace spnl::mistralrs {
@@ -59,7 +60,7 @@ bool score(Model& model, std::span<const int32_t> ids, std::span<float> logprobs
            std::span<int32_t> top_ids, std::span<float> top_logits, double& log_sum_exp) {
   check(model, ids, top_ids.size());
   Runtime& runtime = *model.runtime();
-  const std::lock_guard lock(runtime.mutex);
+  const Engine::Turn turn(*model.engine());
   const auto n = static_cast<int64_t>(ids.size());
   BlockTable table(*runtime.pool, runtime.cache->block_size());
   if (table.missing(n) > runtime.pool->size())

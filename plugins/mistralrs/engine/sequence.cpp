@@ -11,9 +11,10 @@ modelkit::SamplingParams of_sample(modelkit::SamplingParams params, uint32_t sam
 }  // namespace
 
 Sequence::Sequence(std::shared_ptr<const Request> for_request, uint32_t sample_index,
-                   BlockPool& pool, int32_t block_size)
+                   Mailbox& mailbox, BlockPool& pool, int32_t block_size)
     : request(std::move(for_request)),
       sample(sample_index),
+      owner(&mailbox),
       ids(request->prompt),
       table(pool, block_size),
       sampler(of_sample(request->sampling.params, sample_index)),

@@ -15,6 +15,7 @@
 namespace spnl::mistralrs {
 
 using Clock = std::chrono::steady_clock;
+struct Mailbox;
 
 /// Tokens of one fragment of the prompt: ids [begin, end).
 struct FragmentRange {
@@ -36,12 +37,13 @@ struct Request {
 enum class Finish { kEos, kStop, kLength, kCancelled, kError };
 
 /// One sample on its way: its tokens, how many have keys and values in the cache, and how to go on.
-struct Sequence {
-  Sequence(std::shared_ptr<const Request> for_request, uint32_t sample_index, BlockPool& pool,
-           int32_t block_size);
+struct Sequence : std::enable_shared_from_this<Sequence> {
+  Sequence(std::shared_ptr<const Request> for_request, uint32_t sample_index, Mailbox& mailbox,
+           BlockPool& pool, int32_t block_size);
 
   std::shared_ptr<const Request> request;
   uint32_t sample;
+  Mailbox* owner;            ///< of the session; valid until the sequence has finished
   std::vector<int32_t> ids;  ///< prompt and output
   int64_t computed = 0;      ///< ids that are in the cache
   BlockTable table;
@@ -55,6 +57,8 @@ struct Sequence {
   std::vector<Sequence*> followers;
   bool follows = false;  ///< is in another's `followers`
 
+  bool running = false;    ///< has blocks and takes part in steps
+  uint64_t seniority = 0;  ///< order of the first admission, from 1; kept when it has to wait again
   int64_t cached_tokens = 0;  ///< of the prompt, that were found in the cache
   bool started = false;
   Clock::time_point first_step, prefill_end, first_token, last_token;

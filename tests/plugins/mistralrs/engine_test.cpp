@@ -1,112 +1,22 @@
-#include "engine/engine.h"
-
 #include <boost/test/unit_test.hpp>
-#include <map>
 #include <thread>
 
-#include "fixtures.h"
+#include "client.h"
 #include "spnl/modelkit/error.h"
 
 using namespace spnl::mistralrs;
 using namespace spnl::mistralrs::test;
 namespace fs = std::filesystem;
 
-namespace {
-
-const fs::path kModel = fs::path(SPNL_TEST_FIXTURES_DIR) / "gguf/llama-bf16.gguf";
-
-Settings base() {
-  Settings s;
-  s.threads = 2;
-  s.kv_bytes = 16 << 20;
-  return s;
-}
-
-struct Result {
-  std::vector<int32_t> tokens;
-  std::string text;
-  std::optional<Finish> finish;
-  int64_t cached = 0;
-  int finishes = 0;
-};
-
-/// An engine that keeps what it hears by (request, sample).
-struct Session {
-  explicit Session(Model& model)
-      : engine(
-            model,
-            [this](const Event& e) {
-              Result& r = at(e.sequence->request->user_id, e.sequence->sample);
-              if (r.finish) ++r.finishes;  // nothing may follow FINISH
-              r.text += e.text;
-              if (e.finished) {
-                r.finish = e.sequence->finish;
-                r.cached = e.sequence->cached_tokens;
-                ++r.finishes;
-              } else {
-                r.tokens.push_back(e.token);
-              }
-              return on_token ? on_token(e) : 0;
-            },
-            [this](const std::string& text) { notes.push_back(text); }) {}
-
-  uint64_t submit(uint64_t user_id, std::vector<int32_t> prompt, uint64_t max_tokens,
-                  uint32_t samples = 1, float temperature = 0) {
-    Request r;
-    r.user_id = user_id;
-    r.prompt = std::move(prompt);
-    r.sampling.max_tokens = static_cast<uint32_t>(max_tokens);
-    r.sampling.samples = samples;
-    r.sampling.params.temperature = temperature;
-    r.sampling.params.seed = 7;
-    uint64_t id = 0;
-    BOOST_TEST(engine.submit(std::move(r), id));
-    return id;
-  }
-  Result& at(uint64_t user_id, uint32_t sample) { return results[std::make_pair(user_id, sample)]; }
-  void run() {
-    for (int steps = 0; engine.step() > 0; ++steps) BOOST_TEST_REQUIRE(steps < 20000);
-  }
-
-  std::map<std::pair<uint64_t, uint32_t>, Result> results;
-  std::vector<std::string> notes;
-  std::function<int32_t(const Event&)> on_token;
-  Engine engine;
-};
-
-std::vector<int32_t> prompt(int seed, int length) {
-  std::vector<int32_t> ids;
-  uint32_t x = static_cast<uint32_t>(seed) * 2654435761u + 12345u;
-  for (int i = 0; i < length; ++i) {
-    x = x * 1664525u + 1013904223u;
-    ids.push_back(3 + static_cast<int32_t>((x >> 8) % 200));
-  }
-  return ids;
-}
-
-std::vector<int32_t> alone(Model& model, const std::vector<int32_t>& ids, uint64_t max_tokens) {
-  Session s(model);
-  s.submit(1, ids, max_tokens);
-  s.run();
-  return s.at(1, 0).tokens;
-}
-
-int32_t used_by_sequences(Model& model) {
-  model.runtime()->prefixes->clear();
-  return model.runtime()->pool->used_blocks();
-}
-
-}  // namespace
-
 BOOST_AUTO_TEST_CASE(tokens_do_not_depend_on_batch_mates) {
   const auto model = load(kModel, base());
   std::vector<std::vector<int32_t>> prompts, want;
   for (int i = 0; i < 7; ++i) prompts.push_back(prompt(i, 1 + i * 23));
   for (const auto& p : prompts) want.push_back(alone(*model, p, 20));
-  Session s(*model);
+  Client s(*model);
   for (size_t i = 0; i < prompts.size(); ++i) {
     s.submit(i, prompts[i], 20);
-    s.engine.step();  // they join while others decode
+    s.session.step();  // they join while others decode
   }
   s.run();
   for (size_t i = 0; i < prompts.size(); ++i) {
@@ -147,7 +57,7 @@ BOOST_AUTO_TEST_CASE(prefix_is_reused_and_changes_nothing) {
   off.prefix_entries = 0;
   const auto cold = load(kModel, off);
   const auto want = alone(*cold, longer, 16);
-  Session s(*model);
+  Client s(*model);
   s.submit(1, shared, 4);
   s.run();
   s.submit(2, longer, 16);
@@ -159,7 +69,7 @@ BOOST_AUTO_TEST_CASE(prefix_is_reused_and_changes_nothing) {
   BOOST_TEST(s.at(3, 0).cached == 96);
   BOOST_TEST((s.at(2, 0).tokens == want));
   BOOST_TEST((s.at(3, 0).tokens == want));
-  Session none(*cold);
+  Client none(*cold);
   none.submit(1, longer, 2);
   none.run();
   none.submit(2, longer, 2);
@@ -171,7 +81,7 @@ BOOST_AUTO_TEST_CASE(samples_share_one_prefill) {
   const auto model = load(kModel, base());
   const std::vector<int32_t> ids = prompt(5, 70);
   const auto before = model->runtime()->counters.prefill_tokens;
-  Session s(*model);
+  Client s(*model);
   s.submit(1, ids, 12, 5, 0);
   s.submit(2, ids, 12, 3, 1.5f);
   s.run();
@@ -179,7 +89,7 @@ BOOST_AUTO_TEST_CASE(samples_share_one_prefill) {
   for (uint32_t i = 0; i < 5; ++i) BOOST_TEST((s.at(1, i).tokens == want), "sample " << i);
   BOOST_TEST((s.at(2, 0).tokens != s.at(2, 1).tokens));
   BOOST_TEST(model->runtime()->counters.prefill_tokens - before <= 2 * ids.size() + 70);
-  Session again(*model);  // draws depend on seed and sample alone
+  Client again(*model);  // draws depend on seed and sample alone
   again.submit(2, ids, 12, 3, 1.5f);
   again.run();
   for (uint32_t i = 0; i < 3; ++i)
@@ -197,7 +107,7 @@ BOOST_AUTO_TEST_CASE(a_tiny_pool_makes_requests_wait_and_changes_nothing) {
       roomy->bundle().spec, roomy->runtime()->cache->layer(0).type, tiny.block_size);
   tiny.kv_bytes = 18 * block;  // 72 tokens; each request needs up to 51
   const auto model = load(kModel, tiny);
-  Session s(*model);
+  Client s(*model);
   for (size_t i = 0; i < prompts.size(); ++i) s.submit(i, prompts[i], 20, 2);
   s.run();
   for (size_t i = 0; i < prompts.size(); ++i) {
@@ -215,25 +125,25 @@ BOOST_AUTO_TEST_CASE(a_tiny_pool_makes_requests_wait_and_changes_nothing) {
   Request r;
   r.prompt = prompt(1, 73);
   BOOST_CHECK_EXCEPTION(
-      s.engine.submit(std::move(r), id), spnl::modelkit::Error,
+      s.session.submit(std::move(r), id), spnl::modelkit::Error,
       [](const auto& e) { return std::string(e.what()).find("73") != std::string::npos; });
 }
 
 BOOST_AUTO_TEST_CASE(cancel_ends_a_request_with_one_finish_and_frees_its_blocks) {
   const auto model = load(kModel, base());
-  Session s(*model);
+  Client s(*model);
   const auto a = s.submit(1, prompt(1, 40), 0, 3, 1.0f);
   s.submit(2, prompt(2, 40), 8);
-  for (int i = 0; i < 4; ++i) s.engine.step();
-  s.engine.cancel(a);
-  s.engine.cancel(a);
-  s.engine.cancel(12345);
+  for (int i = 0; i < 4; ++i) s.session.step();
+  s.session.cancel(a);
+  s.session.cancel(a);
+  s.session.cancel(12345);
   s.run();
   for (uint32_t i = 0; i < 3; ++i) BOOST_TEST(s.at(1, i).finishes == 1);
   BOOST_TEST((s.at(1, 0).finish == Finish::kCancelled || s.at(1, 0).finish == Finish::kEos));
   BOOST_TEST((s.at(2, 0).tokens == alone(*model, prompt(2, 40), 8)));
   const auto waiting = s.submit(3, prompt(3, 40), 0, 2);
-  s.engine.cancel(waiting);  // before it ever ran, followers and all
+  s.session.cancel(waiting);  // before it ever ran, followers and all
   s.run();
   BOOST_TEST(s.at(3, 1).finishes == 1);
   s.on_token = [](const Event& e) { return e.finished ? 0 : 1; };  // from the callback
@@ -243,9 +153,9 @@ BOOST_AUTO_TEST_CASE(cancel_ends_a_request_with_one_finish_and_frees_its_blocks)
   BOOST_TEST(s.at(4, 0).finishes == 1);
   s.on_token = nullptr;
   s.submit(5, prompt(5, 10), 0);
-  s.engine.cancel_all();
+  s.session.close();
   BOOST_TEST((s.at(5, 0).finish == Finish::kCancelled));
-  BOOST_TEST(s.engine.alive() == 0);
+  BOOST_TEST(s.session.alive() == 0);
   BOOST_TEST(used_by_sequences(*model) == 0);
 }
 
@@ -253,7 +163,7 @@ BOOST_AUTO_TEST_CASE(a_full_context_finishes_with_length_and_a_note) {
   Settings small = base();
   small.max_context = 48;
   const auto model = load(kModel, small);
-  Session s(*model);
+  Client s(*model);
   s.submit(1, prompt(9, 40), 0);
   s.submit(2, prompt(9, 48), 0);
   s.run();
@@ -265,19 +175,19 @@ BOOST_AUTO_TEST_CASE(a_full_context_finishes_with_length_and_a_note) {
   uint64_t id = 0;
   Request r2;
   r2.prompt = prompt(1, 49);
-  BOOST_CHECK_THROW(s.engine.submit(std::move(r2), id), spnl::modelkit::Error);
+  BOOST_CHECK_THROW(s.session.submit(std::move(r2), id), spnl::modelkit::Error);
   Request bad;
   bad.prompt = {1, 1 << 30};
-  BOOST_CHECK_THROW(s.engine.submit(std::move(bad), id), spnl::modelkit::Error);
+  BOOST_CHECK_THROW(s.session.submit(std::move(bad), id), spnl::modelkit::Error);
   Request empty;
-  BOOST_CHECK_THROW(s.engine.submit(std::move(empty), id), spnl::modelkit::Error);
+  BOOST_CHECK_THROW(s.session.submit(std::move(empty), id), spnl::modelkit::Error);
 }
 
 BOOST_AUTO_TEST_CASE(long_prompts_are_prefilled_in_chunks) {
   const auto model = load(kModel, base());
   const auto ids = prompt(77, std::min<int>(700, static_cast<int>(model->context()) - 8));
   const auto want = alone(*model, ids, 6);
-  Session s(*model);
+  Client s(*model);
   s.submit(1, ids, 6);
   s.submit(2, prompt(3, 20), 6);
   s.run();
@@ -288,7 +198,7 @@ BOOST_AUTO_TEST_CASE(long_prompts_are_prefilled_in_chunks) {
 BOOST_AUTO_TEST_CASE(sessions_on_two_threads_take_turns) {
   const auto model = load(kModel, base());
   const auto want1 = alone(*model, prompt(1, 30), 30), want2 = alone(*model, prompt(2, 50), 30);
-  Session a(*model), b(*model);
+  Client a(*model), b(*model);
   a.submit(1, prompt(1, 30), 30);
   b.submit(1, prompt(2, 50), 30);
   std::thread other([&] { b.run(); });
@@ -323,7 +233,7 @@ BOOST_AUTO_TEST_CASE(a_sequence_that_grows_past_the_border_is_computed_again) {
   const auto head = prompt(3, static_cast<int>(border) - 8);
   BOOST_TEST(alone(*model, head, 16) == want, boost::test_tools::per_element());
   // What the first request left in the prefix cache holds blocks of both kinds.
-  Session s(*model);
+  Client s(*model);
   s.submit(1, head, 16);
   s.submit(2, ids, 1);
   s.submit(3, prompt(4, 20), 16, 3);

@@ -4,8 +4,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace spnl::mistralrs::cpu {
@@ -62,8 +64,24 @@ struct ThreadTeam::Impl {
     task_data = task;
     pending.store(threads - 1, std::memory_order_relaxed);
     announce();
-    call(task, 0);
+    do_part(0);
     wait_until([this] { return pending.load(std::memory_order_acquire) == 0; });
+    if (failed.load(std::memory_order_relaxed)) rethrow();
+  }
+
+  void do_part(int worker) noexcept {
+    try {
+      task_call(task_data, worker);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      failure = std::current_exception();
+      failed.store(true, std::memory_order_relaxed);
+    }
+  }
+
+  [[noreturn]] void rethrow() {
+    failed.store(false, std::memory_order_relaxed);
+    std::rethrow_exception(std::exchange(failure, nullptr));
   }
 
   /// Spins for kSpin, returns whether `done` came true.
@@ -96,7 +114,7 @@ struct ThreadTeam::Impl {
       if (!spin_until(changed)) park(seen);
       seen = epoch.load(std::memory_order_acquire);
       if (stopping.load(std::memory_order_relaxed)) return;
-      task_call(task_data, index);
+      do_part(index);
       pending.fetch_sub(1, std::memory_order_release);
     }
   }
@@ -116,6 +134,8 @@ struct ThreadTeam::Impl {
   std::atomic<bool> stopping{false};
   std::mutex mutex;
   std::condition_variable wake;
+  std::exception_ptr failure;  // of the running task; `failed` says that there is one
+  std::atomic<bool> failed{false};
   // Written by different sides: a line of their own each.
   alignas(64) std::atomic<uint32_t> epoch{0};
   alignas(64) std::atomic<int> pending{0};

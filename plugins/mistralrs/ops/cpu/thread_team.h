@@ -16,7 +16,8 @@ class ThreadTeam {
   ThreadTeam& operator=(const ThreadTeam&) = delete;
 
   int size() const noexcept;
-  /// Runs task(worker) for worker 0..size()-1 and returns when all have. `task` must not throw.
+  /// Runs task(worker) for worker 0..size()-1 and returns when all have. What a worker throws is
+  /// thrown again here, once all are done; of several, one. Workers must not wait for each other.
   template <class Task>
   void run(const Task& task) {
     run_erased([](const void* t, int worker) { (*static_cast<const Task*>(t))(worker); }, &task);

@@ -3,6 +3,8 @@
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <chrono>
+#include <new>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -64,4 +66,21 @@ BOOST_AUTO_TEST_CASE(teams_come_and_go) {
       BOOST_TEST(sum == team.size() * (team.size() - 1) / 2);
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(what_a_worker_throws_reaches_the_caller) {
+  ThreadTeam team(3);
+  for (int thrower = 0; thrower < 3; ++thrower) {
+    std::atomic<int> done{0};
+    BOOST_CHECK_THROW(team.run([&](int worker) {
+      if (worker == thrower) throw std::bad_alloc();
+      done.fetch_add(1);
+    }),
+                      std::bad_alloc);
+    BOOST_TEST(done == 2);  // the others finished first
+  }
+  BOOST_CHECK_THROW(team.run([](int) { throw std::runtime_error("all"); }), std::runtime_error);
+  std::atomic<int> done{0};
+  team.run([&](int) { done.fetch_add(1); });
+  BOOST_TEST(done == 3);
 }

@@ -1,0 +1,200 @@
+#include "engine/step_loop.h"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "engine/batch_builder.h"
+
+namespace spnl::mistralrs {
+
+StepLoop::StepLoop(Model& model)
+    : model_(model),
+      runtime_(*model.runtime()),
+      scheduler_(model_, *runtime_.pool, *runtime_.prefixes) {}
+
+void StepLoop::add(std::vector<std::shared_ptr<Sequence>> samples) {
+  Sequence& leader = *samples.front();
+  for (std::shared_ptr<Sequence>& sample : samples) {
+    if (sample.get() != &leader) {
+      sample->follows = true;
+      leader.followers.push_back(sample.get());
+    }
+    sequences_.push_back(std::move(sample));
+  }
+  scheduler_.add(leader);
+}
+
+void StepLoop::step() {
+  scheduler_.schedule(plan_, full_);
+  if (!plan_.empty()) {
+    try {
+      run_planned();
+      sample_complete();
+    } catch (const std::bad_alloc&) {
+      fail_planned("out of memory; run fewer requests at once");
+    } catch (const std::exception& e) {
+      fail_planned(e.what());
+    }
+  }
+  for (Sequence* sequence : full_) finish_sequence(*sequence, Finish::kLength, events_);
+  full_.clear();
+  retire_finished();
+}
+
+std::vector<Event> StepLoop::take_events() { return std::exchange(events_, {}); }
+
+void StepLoop::run_planned() {
+  const Clock::time_point begin = Clock::now();
+  for (const Chunk& chunk : plan_)
+    if (!chunk.sequence->started) {
+      chunk.sequence->started = true;
+      chunk.sequence->first_step = begin;
+    }
+  build_batch(plan_, batch_);
+  runtime_.transformer->forward(batch_);
+  complete_.clear();
+  int64_t decode_rows = 0;
+  for (const Chunk& chunk : plan_) {
+    if (chunk.rows == 1 && chunk.sequence->output_tokens() > 0) ++decode_rows;
+    advance(chunk);
+  }
+  report(batch_.rows() - decode_rows, decode_rows, Clock::now() - begin);
+}
+
+/// Notes what a chunk has computed; the sequence joins `complete_` when its next token can be
+/// sampled.
+void StepLoop::advance(const Chunk& chunk) {
+  Sequence& sequence = *chunk.sequence;
+  sequence.computed += chunk.rows;
+  if (sequence.output_tokens() == 0) store_prefix(sequence);  // others may wait for it
+  if (sequence.remaining() > 0) return;
+  if (sequence.output_tokens() == 0) sequence.prefill_end = Clock::now();
+  if (!sequence.request->prefill_only)
+    complete_.push_back(&sequence);
+  else
+    finish_sequence(sequence, Finish::kLength, events_);
+}
+
+void StepLoop::sample_complete() {
+  const auto piece = static_cast<size_t>(runtime_.transformer->max_logit_rows());
+  for (size_t first = 0; first < complete_.size(); first += piece) {
+    const size_t count = std::min(piece, complete_.size() - first);
+    const Rows logits =
+        runtime_.transformer->logits(std::span(batch_.logit_rows).subspan(first, count));
+    for (size_t i = 0; i < count; ++i) {
+      Sequence& sequence = *complete_[first + i];
+      const std::span row(logits.data + static_cast<int64_t>(i) * logits.width,
+                          static_cast<size_t>(model_.vocab()));
+      fork_followers(sequence, row);
+      if (sequence.length() >= model_.context())
+        finish_sequence(sequence, Finish::kLength, events_);  // the prompt alone fills it
+      else
+        sample_token(model_, row, sequence, events_);
+    }
+  }
+}
+
+/// The leader's prefill is done: the other samples take its full blocks, a copy of the last one,
+/// and their first token from the same logits. One that gets no block waits like any other and
+/// finds the prefix again.
+void StepLoop::fork_followers(Sequence& leader, std::span<const float> logits) {
+  const std::vector<Sequence*> followers = std::exchange(leader.followers, {});
+  const int32_t block_size = leader.table.block_size();
+  const auto full_blocks = static_cast<size_t>(leader.computed / block_size);
+  const auto rest = static_cast<int32_t>(leader.computed % block_size);
+  for (Sequence* follower : followers) {
+    follower->follows = false;
+    follower->long_rope = leader.long_rope;
+    follower->table.share(leader.table.blocks().first(full_blocks));
+    if (rest > 0) runtime_.prefixes->make_room(1);
+    if (!scheduler_.has_room() || !follower->table.grow(leader.computed)) {
+      follower->table.release();
+      scheduler_.add(*follower);
+      continue;
+    }
+    if (rest > 0)
+      runtime_.cache->copy_block(leader.table.blocks()[full_blocks],
+                                 follower->table.blocks()[full_blocks], rest);
+    follower->computed = follower->cached_tokens = leader.computed;
+    follower->started = true;
+    follower->first_step = leader.first_step;
+    follower->prefill_end = leader.prefill_end;
+    scheduler_.add_running(*follower);
+    if (follower->length() >= model_.context())
+      finish_sequence(*follower, Finish::kLength, events_);
+    else
+      sample_token(model_, logits, *follower, events_);
+  }
+}
+
+void StepLoop::store_prefix(const Sequence& sequence) {
+  const int64_t tokens = std::min(sequence.computed, sequence.request->storable_tokens);
+  runtime_.prefixes->store(std::span(sequence.ids).first(static_cast<size_t>(tokens)),
+                           sequence.long_rope, sequence.table);
+}
+
+/// Frees the blocks of what ended.
+void StepLoop::retire_finished() {
+  for (size_t i = 0; i < events_.size(); ++i) {
+    if (!events_[i].finished) continue;
+    Sequence& sequence = *events_[i].sequence;
+    if (sequence.finish != Finish::kError) store_prefix(sequence);
+    for (Sequence* follower :
+         std::exchange(sequence.followers, {})) {  // they end with their leader
+      follower->error = sequence.error;
+      finish_sequence(*follower, *sequence.finish, events_);
+    }
+    scheduler_.remove(sequence);
+  }
+  std::erase_if(sequences_, [](const auto& s) { return s->finish.has_value(); });
+}
+
+/// All samples of a request fail together: some may wait for one that failed.
+void StepLoop::fail_planned(const std::string& error) {
+  for (const auto& sequence : sequences_) {
+    const bool planned = std::any_of(plan_.begin(), plan_.end(), [&](const Chunk& chunk) {
+      return chunk.sequence->request == sequence->request;
+    });
+    if (sequence->finish || !planned) continue;
+    sequence->error = error;
+    sequence->follows = false;
+    sequence->followers.clear();
+    finish_sequence(*sequence, Finish::kError, events_);
+  }
+}
+
+void StepLoop::cancel(const Mailbox& owner, uint64_t request) {
+  cancel_if([&](const Sequence& s) { return s.owner == &owner && s.request->id == request; });
+}
+
+void StepLoop::cancel_all(const Mailbox& owner) {
+  cancel_if([&](const Sequence& s) { return s.owner == &owner; });
+}
+
+template <class Which>
+void StepLoop::cancel_if(const Which& which) {
+  for (const auto& sequence : sequences_)
+    if (!sequence->finish && which(*sequence)) {
+      sequence->followers.clear();  // they are of the same request
+      finish_sequence(*sequence, Finish::kCancelled, events_);
+    }
+  retire_finished();
+}
+
+void StepLoop::report(int64_t prefill_rows, int64_t decode_rows, Clock::duration elapsed) {
+  const auto ns = static_cast<uint64_t>(std::chrono::nanoseconds(elapsed).count());
+  const auto rows = static_cast<uint64_t>(prefill_rows + decode_rows);
+  const uint64_t prefill_ns =
+      ns * static_cast<uint64_t>(prefill_rows) / rows;  // a mixed step is shared out by rows
+  Counters& c = runtime_.counters;
+  const std::lock_guard lock(c.mutex);
+  c.prefill_tokens += static_cast<uint64_t>(prefill_rows);
+  c.decode_tokens += static_cast<uint64_t>(decode_rows);
+  c.prefill_ns += prefill_ns;
+  c.decode_ns += ns - prefill_ns;
+  c.cache_asked = scheduler_.asked_tokens();
+  c.cache_hit = scheduler_.hit_tokens();
+}
+
+}  // namespace spnl::mistralrs
