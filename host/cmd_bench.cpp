@@ -81,6 +81,7 @@ int run(Invocation& invocation) {
   BenchPlan plan = read_plan(args);
   LoadOptions load = load_options(args);
   load.options["ignore_eos"] = "true";
+  load.options.try_emplace("speculate", "off");  // synthetic text may repeat itself
   BackendsOptions options = backends_options(args, invocation.terminal);
   options.config["MISTRALRS_PREFIX_CACHE_N"] =
       "0";  // a prompt found in a cache would measure the cache

@@ -23,6 +23,15 @@ std::optional<std::string> threads_option(const Arguments& args) {
   return std::nullopt;
 }
 
+std::optional<std::string> speculate_option(const Arguments& args) {
+  const std::optional<std::string> mode = args.get("speculate");
+  if (!mode) return std::nullopt;
+  for (const char* known : {"off", "ngram", "auto"})
+    if (*mode == known) return mode;
+  throw Error(ErrorCode::kUsage, "'" + *mode + "' is not a way to speculate", "--speculate",
+              "give off, ngram or auto");
+}
+
 }  // namespace
 
 BackendsOptions backends_options(const Arguments& args, Terminal& terminal) {
@@ -32,6 +41,7 @@ BackendsOptions backends_options(const Arguments& args, Terminal& terminal) {
   if (std::string device = device_option(args); !device.empty())
     options.config["MISTRALRS_DEVICE"] = device;
   if (auto threads = threads_option(args)) options.config["threads"] = *threads;
+  if (auto mode = speculate_option(args)) options.config["speculate"] = *mode;
   if (const auto limit = args.get("memory-limit")) options.config["SPNL_MEMORY_LIMIT"] = *limit;
   options.log = [&terminal](LogLevel level, std::string_view component, std::string_view text) {
     terminal.log(level, component, text);
@@ -46,6 +56,7 @@ LoadOptions load_options(const Arguments& args) {
   LoadOptions options;
   if (std::string device = device_option(args); device != "auto") options.device = device;
   if (auto threads = threads_option(args)) options.options["threads"] = *threads;
+  if (auto mode = speculate_option(args)) options.options["speculate"] = *mode;
   return options;
 }
 

@@ -7,11 +7,11 @@
 
 namespace spnl::host {
 
-/// --backend-path, --device, --threads and the terminal, as Backends wants them. `terminal` must
-/// outlive the Backends.
+/// --backend-path, --device, --threads, --speculate and the terminal, as Backends wants them.
+/// `terminal` must outlive the Backends.
 BackendsOptions backends_options(const Arguments& args, Terminal& terminal);
 
-/// --device and --threads as load options.
+/// --device, --threads and --speculate as load options.
 LoadOptions load_options(const Arguments& args);
 
 /// --max-tokens, --temperature, ..., --stop; what is not given stays empty. Throws Error(kUsage)

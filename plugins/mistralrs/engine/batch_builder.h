@@ -6,8 +6,9 @@
 
 namespace spnl::mistralrs {
 
-/// Lays the chunks of a plan one after the other; logits are wanted for the last token of each
-/// sequence that is complete after this forward and goes on to sample. The batch points into the
+/// Lays the chunks of a plan one after the other, guesses after a sequence's ids; logits are wanted
+/// for the last token of each sequence that is complete after this forward and goes on to sample,
+/// and for its guesses. The batch points into the
 /// sequences' block tables.
 void build_batch(std::span<const Chunk> plan, Batch& batch);
 

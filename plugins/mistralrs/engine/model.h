@@ -21,7 +21,7 @@ struct Counters {
   std::mutex mutex;
   uint32_t running = 0, waiting = 0;
   uint64_t prefill_tokens = 0, decode_tokens = 0, prefill_ns = 0, decode_ns = 0, cache_asked = 0,
-           cache_hit = 0, cache_bytes = 0;
+           cache_hit = 0, cache_bytes = 0, guesses = 0, right_guesses = 0;
 };
 
 /// What a loaded model's weights need to run. One thread at a time: who has the engine's turn.

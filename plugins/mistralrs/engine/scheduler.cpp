@@ -6,6 +6,13 @@
 #include "engine/model.h"
 
 namespace spnl::mistralrs {
+namespace {
+
+bool decodes(const Sequence& sequence) {
+  return sequence.output_tokens() > 0 && sequence.remaining() == 1;
+}
+
+}  // namespace
 
 void Scheduler::add(Sequence& sequence) { line_of(sequence).waiting.push_back(&sequence); }
 
@@ -74,7 +81,7 @@ void Scheduler::plan_running(std::vector<Chunk>& plan, std::vector<Sequence*>& f
     int64_t rows = std::min(sequence->remaining(), budget_);
     if (!decoding) rows = std::min(rows, sequence->owner->prefill_rows);
     if (rows == 0 || !make_space(*sequence, sequence->computed + rows, plan)) continue;
-    plan.push_back({sequence, rows});
+    plan.push_back({sequence, rows, decodes(*sequence)});
     budget_ -= rows;
     if (!decoding) sequence->owner->prefill_rows -= rows;
   }
@@ -141,7 +148,7 @@ void Scheduler::admit_waiting(std::vector<Chunk>& plan, std::vector<Sequence*>& 
     take_from_first_line(*next);
     passed = 0;
     const int64_t rows = std::min({next->remaining(), budget_, owner.prefill_rows});
-    plan.push_back({next, rows});
+    plan.push_back({next, rows, decodes(*next)});
     budget_ -= rows;
     owner.prefill_rows -= rows;
   }

@@ -12,10 +12,12 @@ namespace spnl::mistralrs {
 
 class Model;
 
-/// Rows [sequence->computed, + rows) of one sequence in the next forward.
+/// Rows [sequence->computed, + rows) of one sequence in the next forward; those past its ids are
+/// guesses.
 struct Chunk {
   Sequence* sequence;
   int64_t rows;
+  bool decodes;  ///< one row for the token that was generated last
 };
 
 /// Who runs in the next step, of all sessions: continuous batching (Orca, OSDI 22) with chunked

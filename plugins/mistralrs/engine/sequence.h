@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cache/block_table.h"
+#include "engine/ngram_index.h"
 #include "spnl/modelkit/sampling_request.h"
 #include "spnl/modelkit/stop_strings.h"
 #include "spnl/modelkit/utf8_stream.h"
@@ -59,6 +60,13 @@ struct Sequence : std::enable_shared_from_this<Sequence> {
 
   bool running = false;    ///< has blocks and takes part in steps
   uint64_t seniority = 0;  ///< order of the first admission, from 1; kept when it has to wait again
+  // Of speculation.
+  NgramIndex ngrams;
+  std::vector<int32_t> guesses;  ///< at what follows `ids`, in this step
+  size_t right_guesses = 0;      ///< of this step, that became tokens
+  double savings = 1;            ///< tokens that guessing may cost
+  size_t guesses_at_once = 4;
+
   int64_t cached_tokens = 0;  ///< of the prompt, that were found in the cache
   bool started = false;
   Clock::time_point first_step, prefill_end, first_token, last_token;

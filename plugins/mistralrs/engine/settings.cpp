@@ -73,6 +73,14 @@ std::optional<cpu::KvType> as_kv_type(std::string_view value) {
   refuse("kv_type", value, "auto, f32, f16 or bf16");
 }
 
+Speculate as_speculate(std::string_view value) {
+  const std::string v = lower(value);
+  if (v == "off") return Speculate::kOff;
+  if (v == "ngram") return Speculate::kNgram;
+  if (v == "auto") return Speculate::kAuto;
+  refuse("speculate", value, "off, ngram or auto");
+}
+
 }  // namespace
 
 Settings read_settings(const Lookup& lookup) {
@@ -98,6 +106,7 @@ Settings read_settings(const Lookup& lookup) {
   }
   if (const auto v = lookup("MISTRALRS_ISQ"); v && !v->empty()) s.isq = modelkit::parse_isq(*v);
   if (const auto v = lookup("kv_type")) s.kv_type = as_kv_type(*v);
+  if (const auto v = lookup("speculate")) s.speculate = as_speculate(*v);
   if (const auto v = lookup("kv_memory")) s.kv_bytes = as_bytes("kv_memory", *v);
   return s;
 }

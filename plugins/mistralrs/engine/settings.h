@@ -10,6 +10,10 @@
 
 namespace spnl::mistralrs {
 
+/// Guesses at the next tokens from the sequence's own text, verified in one step: never, always, or
+/// where it pays.
+enum class Speculate { kOff, kNgram, kAuto };
+
 /// What a user can set, read once per model.
 struct Settings {
   std::string isa;    ///< MISTRALRS_CPU_ISA; empty: the best
@@ -20,6 +24,7 @@ struct Settings {
   std::optional<cpu::KvType> kv_type;  ///< "kv_type": auto, f32, f16, bf16
   uint64_t kv_bytes = 0;               ///< "kv_memory", with K, M or G; 0: a share of free memory
   std::optional<modelkit::TensorType> isq;  ///< MISTRALRS_ISQ: what float weights become at load
+  Speculate speculate = Speculate::kAuto;   ///< "speculate": off, ngram, auto
   uint64_t max_context = 0;                 ///< tokens; 0: the model's
   uint64_t memory_limit = 0;                ///< bytes of weights and cache; 0: none
 };

@@ -11,7 +11,8 @@ namespace spnl::mistralrs {
 StepLoop::StepLoop(Model& model)
     : model_(model),
       runtime_(*model.runtime()),
-      scheduler_(model_, *runtime_.pool, *runtime_.prefixes) {}
+      scheduler_(model_, *runtime_.pool, *runtime_.prefixes),
+      speculator_(model_, model.settings().speculate) {}
 
 void StepLoop::add(std::vector<std::shared_ptr<Sequence>> samples) {
   Sequence& leader = *samples.front();
@@ -30,7 +31,6 @@ void StepLoop::step() {
   if (!plan_.empty()) {
     try {
       run_planned();
-      sample_complete();
     } catch (const std::bad_alloc&) {
       fail_planned("out of memory; run fewer requests at once");
     } catch (const std::exception& e) {
@@ -51,48 +51,55 @@ void StepLoop::run_planned() {
       chunk.sequence->started = true;
       chunk.sequence->first_step = begin;
     }
+  speculator_.propose(plan_);
   build_batch(plan_, batch_);
   runtime_.transformer->forward(batch_);
-  complete_.clear();
-  int64_t decode_rows = 0;
-  for (const Chunk& chunk : plan_) {
-    if (chunk.rows == 1 && chunk.sequence->output_tokens() > 0) ++decode_rows;
-    advance(chunk);
-  }
-  report(batch_.rows() - decode_rows, decode_rows, Clock::now() - begin);
+  samples_.clear();
+  for (const Chunk& chunk : plan_) advance(chunk);
+  sample_rows();
+  const Clock::duration elapsed = Clock::now() - begin;
+  speculator_.settle(plan_, elapsed);
+  report(elapsed);
 }
 
-/// Notes what a chunk has computed; the sequence joins `complete_` when its next token can be
-/// sampled.
+/// Notes what a chunk has computed; its rows join `samples_` when the next token can be sampled.
 void StepLoop::advance(const Chunk& chunk) {
   Sequence& sequence = *chunk.sequence;
-  sequence.computed += chunk.rows;
+  sequence.right_guesses = 0;
+  sequence.computed += std::min(chunk.rows, sequence.remaining());
   if (sequence.output_tokens() == 0) store_prefix(sequence);  // others may wait for it
   if (sequence.remaining() > 0) return;
   if (sequence.output_tokens() == 0) sequence.prefill_end = Clock::now();
-  if (!sequence.request->prefill_only)
-    complete_.push_back(&sequence);
-  else
-    finish_sequence(sequence, Finish::kLength, events_);
+  if (sequence.request->prefill_only) return finish_sequence(sequence, Finish::kLength, events_);
+  for (size_t guess = 0; guess <= sequence.guesses.size(); ++guess)
+    samples_.push_back({&sequence, guess});
 }
 
-void StepLoop::sample_complete() {
+void StepLoop::sample_rows() {
   const auto piece = static_cast<size_t>(runtime_.transformer->max_logit_rows());
-  for (size_t first = 0; first < complete_.size(); first += piece) {
-    const size_t count = std::min(piece, complete_.size() - first);
+  for (size_t first = 0; first < samples_.size(); first += piece) {
+    const size_t count = std::min(piece, samples_.size() - first);
     const Rows logits =
         runtime_.transformer->logits(std::span(batch_.logit_rows).subspan(first, count));
-    for (size_t i = 0; i < count; ++i) {
-      Sequence& sequence = *complete_[first + i];
-      const std::span row(logits.data + static_cast<int64_t>(i) * logits.width,
-                          static_cast<size_t>(model_.vocab()));
-      fork_followers(sequence, row);
-      if (sequence.length() >= model_.context())
-        finish_sequence(sequence, Finish::kLength, events_);  // the prompt alone fills it
-      else
-        sample_token(model_, row, sequence, events_);
-    }
+    for (size_t i = 0; i < count; ++i)
+      sample(samples_[first + i], std::span(logits.data + static_cast<int64_t>(i) * logits.width,
+                                            static_cast<size_t>(model_.vocab())));
   }
+}
+
+void StepLoop::sample(const SampleRow& row, std::span<const float> logits) {
+  Sequence& sequence = *row.sequence;
+  // Logits of a guess count when it and all before it became tokens.
+  if (sequence.finish || row.guess != sequence.right_guesses) return;
+  fork_followers(sequence, logits);
+  if (sequence.length() >= model_.context())  // the prompt alone fills it
+    return finish_sequence(sequence, Finish::kLength, events_);
+  sample_token(model_, logits, sequence, events_);
+  if (sequence.finish || row.guess == sequence.guesses.size() ||
+      sequence.ids.back() != sequence.guesses[row.guess])
+    return;
+  ++sequence.right_guesses;
+  ++sequence.computed;
 }
 
 /// The leader's prefill is done: the other samples take its full blocks, a copy of the last one,
@@ -182,15 +189,26 @@ void StepLoop::cancel_if(const Which& which) {
   retire_finished();
 }
 
-void StepLoop::report(int64_t prefill_rows, int64_t decode_rows, Clock::duration elapsed) {
+void StepLoop::report(Clock::duration elapsed) {
+  uint64_t prefill_rows = 0, decoded = 0, guesses = 0, right = 0;
+  for (const Chunk& chunk : plan_) {
+    if (!chunk.decodes) {
+      prefill_rows += static_cast<uint64_t>(chunk.rows);
+      continue;
+    }
+    decoded += 1 + chunk.sequence->right_guesses;
+    guesses += chunk.sequence->guesses.size();
+    right += chunk.sequence->right_guesses;
+  }
   const auto ns = static_cast<uint64_t>(std::chrono::nanoseconds(elapsed).count());
-  const auto rows = static_cast<uint64_t>(prefill_rows + decode_rows);
-  const uint64_t prefill_ns =
-      ns * static_cast<uint64_t>(prefill_rows) / rows;  // a mixed step is shared out by rows
+  // A mixed step is shared out by rows.
+  const uint64_t prefill_ns = ns * prefill_rows / static_cast<uint64_t>(batch_.rows());
   Counters& c = runtime_.counters;
   const std::lock_guard lock(c.mutex);
-  c.prefill_tokens += static_cast<uint64_t>(prefill_rows);
-  c.decode_tokens += static_cast<uint64_t>(decode_rows);
+  c.prefill_tokens += prefill_rows;
+  c.decode_tokens += decoded;
+  c.guesses += guesses;
+  c.right_guesses += right;
   c.prefill_ns += prefill_ns;
   c.decode_ns += ns - prefill_ns;
   c.cache_asked = scheduler_.asked_tokens();

@@ -7,6 +7,7 @@
 #include "engine/output.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
+#include "engine/speculation.h"
 
 namespace spnl::mistralrs {
 
@@ -33,22 +34,30 @@ class StepLoop {
   void cancel_if(const Which& which);
   void run_planned();
   void advance(const Chunk& chunk);
-  void sample_complete();
+  void sample_rows();
   void fork_followers(Sequence& leader, std::span<const float> logits);
   void retire_finished();
   void store_prefix(const Sequence& sequence);
-  void report(int64_t prefill_rows, int64_t decode_rows, Clock::duration elapsed);
+  void report(Clock::duration elapsed);
   void fail_planned(const std::string& error);
+
+  /// A row of logits: of the last token of a sequence, or of its n-th guess.
+  struct SampleRow {
+    Sequence* sequence;
+    size_t guess;  // 0: none
+  };
+  void sample(const SampleRow& row, std::span<const float> logits);
 
   Model& model_;
   Runtime& runtime_;
   Scheduler scheduler_;
+  Speculator speculator_;
   std::vector<std::shared_ptr<Sequence>> sequences_;  // not finished
 
   // Of the current step; members so that a step allocates little once warm.
   std::vector<Chunk> plan_;
   std::vector<Sequence*> full_;
-  std::vector<Sequence*> complete_;  // by logits row of the batch
+  std::vector<SampleRow> samples_;  // by logits row of the batch
   Batch batch_;
   std::vector<Event> events_;  // not taken
 };

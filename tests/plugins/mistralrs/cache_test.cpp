@@ -115,6 +115,9 @@ BOOST_AUTO_TEST_CASE(settings_are_read_and_refused_by_name) {
   BOOST_TEST(with("MISTRALRS_PREFIX_CACHE_N", "3").prefix_entries == 3u);
   BOOST_TEST(with("kv_memory", "2M").kv_bytes == 2u << 20);
   BOOST_TEST(with("threads", "3").threads == 3);
+  BOOST_TEST((with("", "").speculate == Speculate::kAuto));
+  BOOST_TEST((with("speculate", "off").speculate == Speculate::kOff));
+  BOOST_TEST((with("speculate", "NGram").speculate == Speculate::kNgram));
   BOOST_TEST(!with("MISTRALRS_ISQ", "").isq);
   BOOST_TEST((with("MISTRALRS_ISQ", "q4k").isq == spnl::modelkit::TensorType::kQ4_K));
   using Pair = std::pair<const char*, const char*>;
@@ -124,7 +127,7 @@ BOOST_AUTO_TEST_CASE(settings_are_read_and_refused_by_name) {
         Pair{"MISTRALRS_PAGED_ATTN_BLOCK_SIZE", "32x"}, Pair{"MISTRALRS_PAGED_ATTN", "maybe"},
         Pair{"MISTRALRS_PREFIX_CACHE_N", "-1"}, Pair{"kv_memory", "lots"},
         Pair{"kv_memory", "99999999999999999999"}, Pair{"kv_type", "q3"}, Pair{"threads", "-2"},
-        Pair{"MISTRALRS_ISQ", "HQQ4"}, Pair{"MISTRALRS_DEVICE", "cuda"},
+        Pair{"speculate", "yes"}, Pair{"MISTRALRS_ISQ", "HQQ4"}, Pair{"MISTRALRS_DEVICE", "cuda"},
         Pair{"MISTRALRS_DEVICE", "abacus"}})
     BOOST_CHECK_EXCEPTION(with(key, value), spnl::modelkit::Error, [&](const auto& e) {
       return std::string(e.what()).find(value) != std::string::npos;
