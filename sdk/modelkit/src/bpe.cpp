@@ -57,7 +57,7 @@ BpeModel::BpeModel(const Vocabulary& vocabulary, Pretokenizer pretokenizer,
     for (size_t i = 0; i < n; ++i) {
       const Texts& texts = block[i];
       merges_.add(symbol(texts.left, texts.hashes[0]), symbol(texts.right, texts.hashes[1]),
-                  static_cast<uint32_t>(rank + i), symbol(texts.joined, texts.hashes[2]));
+                  symbol(texts.joined, texts.hashes[2]));
     }
   }
 }

@@ -2,8 +2,8 @@
 
 #include <optional>
 
+#include "json_file.h"
 #include "spnl/modelkit/error.h"
-#include "tokenizer/json_file.h"
 
 namespace spnl::modelkit {
 namespace {
@@ -26,14 +26,14 @@ std::unique_ptr<ChatTemplate> parse(std::string_view source) {
 
 /// The member "chat_template": a string, or a list of {name, template}.
 std::optional<std::string> template_of(const JsonFile& file) {
-  const JsonFile::Value* const value = JsonFile::find(file.root(), "chat_template");
-  if (value == nullptr) return std::nullopt;
-  if (value->IsString()) return std::string(view_of(*value));
-  if (!value->IsArray()) file.corrupt("chat_template is neither a string nor a list");
+  const auto value = file.root().find("chat_template");
+  if (!value) return std::nullopt;
+  if (value->is_string()) return value->text();
+  if (!value->is_array()) file.corrupt("chat_template is neither a string nor a list");
   std::optional<std::string> first;
-  for (const JsonFile::Value& entry : value->GetArray()) {
-    const std::string_view source = file.string(entry, "template", "");
-    if (file.string(entry, "name", "") == "default") return std::string(source);
+  for (const JsonValue& entry : value->elements()) {
+    const std::string source = file.string(entry, "template", "");
+    if (file.string(entry, "name", "") == "default") return source;
     if (!first) first = source;
   }
   return first;
@@ -51,10 +51,9 @@ std::unique_ptr<ChatTemplate> read_chat_template(const GgufFile& file) {
 std::unique_ptr<ChatTemplate> read_chat_template(const std::filesystem::path& folder) {
   if (const auto source = read_text_file(folder / "chat_template.jinja")) return parse(*source);
   for (const char* const name : {"chat_template.json", "tokenizer_config.json"}) {
-    auto text = read_text_file(folder / name);
-    if (!text) continue;
-    if (const auto source = template_of(JsonFile(std::move(*text), (folder / name).string())))
-      return parse(*source);
+    const auto file = JsonFile::open(folder / name);
+    if (!file) continue;
+    if (const auto source = template_of(*file)) return parse(*source);
   }
   return nullptr;
 }

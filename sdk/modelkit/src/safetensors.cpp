@@ -4,7 +4,6 @@
 #include <deque>
 #include <string>
 #include <system_error>
-#include <unordered_map>
 
 #include "gguf_part.h"
 #include "safetensors_file.h"
@@ -18,16 +17,29 @@ struct SafetensorsFolder::Impl {
   fs::path folder;
   std::deque<SafetensorsFile> files;
   std::vector<Tensor> tensors;
-  std::unordered_map<std::string_view, size_t> index;
+  std::vector<uint32_t> by_name;  // indices of tensors
 
-  void add(const fs::path& path) {
-    const SafetensorsFile& file = files.emplace_back(path);
-    for (const Tensor& tensor : file.tensors) {
-      if (!index.emplace(tensor.name, tensors.size()).second)
-        throw Error(ErrorCode::kCorrupt, path.string() + ": tensor '" + printable(tensor.name) +
-                                             "' is in another file of the model too");
-      tensors.push_back(tensor);
-    }
+  void read(const std::vector<fs::path>& paths) {
+    size_t most = 0;
+    for (const fs::path& path : paths) most += files.emplace_back(path).most_tensors();
+    tensors.reserve(most);
+    for (SafetensorsFile& file : files) file.append_tensors(tensors);
+    by_name.reserve(tensors.size());
+    for (uint32_t i = 0; i < tensors.size(); ++i) by_name.push_back(i);
+    std::sort(by_name.begin(), by_name.end(),
+              [&](uint32_t a, uint32_t b) { return tensors[a].name < tensors[b].name; });
+    for (size_t i = 1; i < by_name.size(); ++i)
+      if (tensors[by_name[i]].name == tensors[by_name[i - 1]].name)
+        throw Error(ErrorCode::kCorrupt, folder.string() + ": tensor '" +
+                                             printable(tensors[by_name[i]].name) +
+                                             "' occurs twice in the model");
+  }
+
+  const Tensor* find(std::string_view name) const {
+    const auto found =
+        std::lower_bound(by_name.begin(), by_name.end(), name,
+                         [&](uint32_t i, std::string_view n) { return tensors[i].name < n; });
+    return found != by_name.end() && tensors[*found].name == name ? &tensors[*found] : nullptr;
   }
 };
 
@@ -101,10 +113,10 @@ std::unique_ptr<SafetensorsFolder> SafetensorsFolder::open(const fs::path& path)
       if (std::find(names.begin(), names.end(), path.filename().string()) != names.end())
         files = model_files(impl->folder);
     }
-    for (const fs::path& file : files) impl->add(file);
+    impl->read(files);
   } else {
     impl->folder = path;
-    for (const fs::path& file : model_files(path)) impl->add(file);
+    impl->read(model_files(path));
   }
   return std::unique_ptr<SafetensorsFolder>(new SafetensorsFolder(std::move(impl)));
 }
@@ -112,10 +124,7 @@ std::unique_ptr<SafetensorsFolder> SafetensorsFolder::open(const fs::path& path)
 SafetensorsFolder::SafetensorsFolder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 SafetensorsFolder::~SafetensorsFolder() = default;
 
-const Tensor* SafetensorsFolder::find(std::string_view name) const {
-  const auto found = impl_->index.find(name);
-  return found == impl_->index.end() ? nullptr : &impl_->tensors[found->second];
-}
+const Tensor* SafetensorsFolder::find(std::string_view name) const { return impl_->find(name); }
 
 const std::vector<Tensor>& SafetensorsFolder::tensors() const { return impl_->tensors; }
 const fs::path& SafetensorsFolder::path() const { return impl_->folder; }

@@ -198,8 +198,8 @@ std::unique_ptr<Tokenizer> from_huggingface_json(std::string_view text, const To
     if (!config.ends) config.ends.emplace();
     config.ends->push_back(*id);
   }
-  const JsonFile file(std::string(text), "tokenizer.huggingface.json");
-  return make_pipeline_tokenizer(read_tokenizer_json(file, config));
+  const auto file = JsonFile::of_view(text, "tokenizer.huggingface.json");
+  return make_pipeline_tokenizer(read_tokenizer_json(*file, config));
 }
 
 GgufExtras read_extras(const GgufFile& file, std::string& charsmap) {

@@ -111,14 +111,25 @@ uint64_t hash_bytes(std::string_view bytes) {
 }
 
 Vocabulary::Vocabulary(const TokenizerData& data) {
-  if (data.tokens.empty()) throw Error(ErrorCode::kCorrupt, "tokenizer.ggml.tokens is empty");
-  if (data.tokens.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max() / 4)) {
-    throw Error(ErrorCode::kCorrupt, "tokenizer.ggml.tokens has too many entries");
-  }
   check_length("scores", data.scores.size(), data.tokens.size());
   check_length("token_type", data.types.size(), data.tokens.size());
   copy_tokens(data);
   copy_kinds(data);
+  finish(data);
+}
+
+Vocabulary::Vocabulary(TokenTexts texts, std::vector<uint8_t> types, std::vector<float> scores,
+                       const TokenizerData& data)
+    : texts_(std::move(texts)), flags_(std::move(types)), scores_(std::move(scores)) {
+  for (uint8_t& flags : flags_) flags = flag_of_type(flags);
+  finish(data);
+}
+
+void Vocabulary::finish(const TokenizerData& data) {
+  if (texts_.size() == 0) throw Error(ErrorCode::kCorrupt, "tokenizer.ggml.tokens is empty");
+  if (texts_.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max() / 4))
+    throw Error(ErrorCode::kCorrupt, "tokenizer.ggml.tokens has too many entries");
+  for (size_t id = 0; id < texts_.size(); ++id) longest_ = std::max(longest_, texts_[id].size());
   index();
   bos_ = id_in(data.bos, size());
   eos_ = id_in(data.eos, size());
@@ -130,16 +141,8 @@ Vocabulary::Vocabulary(const TokenizerData& data) {
 void Vocabulary::copy_tokens(const TokenizerData& data) {
   size_t bytes = 0;
   for (const std::string_view token : data.tokens) bytes += token.size();
-  if (bytes > UINT32_MAX)
-    throw Error(ErrorCode::kCorrupt, "tokenizer.ggml.tokens has more than 4 GiB of text");
-  arena_.reserve(bytes);
-  offsets_.reserve(data.tokens.size() + 1);
-  offsets_.push_back(0);
-  for (const std::string_view token : data.tokens) {
-    arena_ += token;
-    offsets_.push_back(static_cast<uint32_t>(arena_.size()));
-    longest_ = std::max(longest_, token.size());
-  }
+  texts_.reserve(data.tokens.size(), bytes);
+  for (size_t id = 0; id < data.tokens.size(); ++id) texts_.set(id, data.tokens[id]);
 }
 
 void Vocabulary::copy_kinds(const TokenizerData& data) {
@@ -156,26 +159,22 @@ void Vocabulary::copy_kinds(const TokenizerData& data) {
 }
 
 void Vocabulary::index() {
-  size_t capacity = 16;
-  while (capacity < flags_.size() / 2 * 3) capacity *= 2;
-  slots_.assign(capacity, Slot{0, -1});
+  slots_.assign(flags_.size() + flags_.size() / 3 + 16, Slot{0, -1});
   for (int32_t id = 0; id < size(); ++id) {
     const std::string_view word = text(id);
     if (word.empty()) continue;
     const uint64_t hash = hash_bytes(word);
     const auto tag = static_cast<uint32_t>(hash >> 32);
-    size_t i = hash & (capacity - 1);
-    while (slots_[i].id >= 0 && !(slots_[i].tag == tag && text(slots_[i].id) == word)) {
-      i = (i + 1) & (capacity - 1);
-    }
+    size_t i = slot_of(hash);
+    while (slots_[i].id >= 0 && !(slots_[i].tag == tag && text(slots_[i].id) == word))
+      i = i + 1 == slots_.size() ? 0 : i + 1;
     if (slots_[i].id < 0) slots_[i] = {tag, id};
   }
 }
 
 int32_t Vocabulary::find(std::string_view word, uint64_t hash) const {
   const auto tag = static_cast<uint32_t>(hash >> 32);
-  const size_t mask = slots_.size() - 1;
-  for (size_t i = hash & mask; slots_[i].id >= 0; i = (i + 1) & mask) {
+  for (size_t i = slot_of(hash); slots_[i].id >= 0; i = i + 1 == slots_.size() ? 0 : i + 1) {
     if (slots_[i].tag == tag && text(slots_[i].id) == word) return slots_[i].id;
   }
   return -1;

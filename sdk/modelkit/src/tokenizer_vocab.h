@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "spnl/modelkit/tokenizer.h"
+#include "tokenizer/token_texts.h"
 
 namespace spnl::modelkit {
 
@@ -56,23 +57,26 @@ class Vocabulary {
 
   /// Copies what it needs. Throws Error(kCorrupt) for lists of different lengths or none.
   explicit Vocabulary(const TokenizerData& data);
+  /// Takes what it needs: types as in TokenizerData, one for each text, and as many scores or none.
+  /// Of `data` only the ids count.
+  Vocabulary(TokenTexts texts, std::vector<uint8_t> types, std::vector<float> scores,
+             const TokenizerData& data);
 
   int32_t size() const { return static_cast<int32_t>(flags_.size()); }
-  std::string_view text(int32_t id) const {
-    return std::string_view(arena_).substr(offsets_[id], offsets_[id + 1] - offsets_[id]);
-  }
+  std::string_view text(int32_t id) const { return texts_[static_cast<size_t>(id)]; }
   uint8_t flags(int32_t id) const { return flags_[id]; }
   float score(int32_t id) const { return scores_.empty() ? 0.0f : scores_[id]; }
   size_t longest() const { return longest_; }
 
   /// The token with this text, whatever its kind; of equal ones the first. -1: none.
   int32_t find(std::string_view text) const { return find(text, hash_bytes(text)); }
+  int32_t find(std::string_view text, uint64_t hash) const;
   /// As find, but only what plain text may become: no control, unknown, byte or outside
   /// token.
   int32_t find_plain(std::string_view text) const { return find_plain(text, hash_bytes(text)); }
   int32_t find_plain(std::string_view text, uint64_t hash) const;
   /// Hides the memory's latency when many look-ups follow.
-  void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]); }
+  void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[slot_of(hash)]); }
 
   std::optional<int32_t> bos() const { return bos_; }
   std::optional<int32_t> eos() const { return eos_; }
@@ -80,23 +84,26 @@ class Vocabulary {
   const std::vector<int32_t>& end_of_generation() const { return end_of_generation_; }
 
  private:
-  int32_t find(std::string_view text, uint64_t hash) const;
   void copy_tokens(const TokenizerData& data);
   void copy_kinds(const TokenizerData& data);
+  void finish(const TokenizerData& data);
   void index();
+  /// Where to begin looking. The upper half of a hash is the slot's tag.
+  size_t slot_of(uint64_t hash) const {
+    return static_cast<uint32_t>(hash) * uint64_t{slots_.size()} >> 32;
+  }
   void find_ends(const TokenizerData& data);
   void guess_ends();
   void apply_model_name(const std::string& name);
 
-  std::string arena_;
-  std::vector<uint32_t> offsets_;
+  TokenTexts texts_;
   std::vector<uint8_t> flags_;
   std::vector<float> scores_;
   struct Slot {
     uint32_t tag;
     int32_t id;  // -1: free
   };
-  std::vector<Slot> slots_;  // open addressing, a power of two
+  std::vector<Slot> slots_;  // open addressing, a quarter of it free
   size_t longest_ = 0;
   std::optional<int32_t> bos_, eos_, unknown_;
   std::vector<int32_t> end_of_generation_;

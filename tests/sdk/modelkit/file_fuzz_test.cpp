@@ -1,12 +1,13 @@
-// Seeded mutations of model files of all formats: each is read or refused with an Error, without a
-// large allocation. SPNL_FUZZ_FILES: how many, for longer runs.
-#include <atomic>
+// Seeded mutations of model files of all formats, and files swollen with structure: each is read or
+// refused with an Error, and no more memory is allocated at once than twice the files' size and a
+// megabyte. SPNL_FUZZ_FILES: how many, for longer runs.
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
 #include <functional>
 #include <map>
 #include <random>
 
+#include "allocation_meter.h"
 #include "gguf_builder.h"
 #include "legacy_builder.h"
 #include "safetensors_builder.h"
@@ -20,38 +21,8 @@ using namespace spnl::test;
 using namespace spnl::modelkit;
 
 namespace {
-std::atomic<size_t> largest{0};
 
-// The sanitizers count allocations themselves.
-[[maybe_unused]] void note(size_t bytes) {
-  size_t seen = largest.load();
-  while (bytes > seen && !largest.compare_exchange_weak(seen, bytes)) {
-  }
-}
-}  // namespace
-
-#ifndef __SANITIZE_ADDRESS__
-// Every allocation of the program comes through here, those of operator new included.
-extern "C" {
-void* __libc_malloc(size_t);
-void* __libc_calloc(size_t, size_t);
-void* __libc_realloc(void*, size_t);
-void* malloc(size_t bytes) {
-  note(bytes);
-  return __libc_malloc(bytes);
-}
-void* calloc(size_t n, size_t bytes) {
-  note(n * bytes);
-  return __libc_calloc(n, bytes);
-}
-void* realloc(void* memory, size_t bytes) {
-  note(bytes);
-  return __libc_realloc(memory, bytes);
-}
-}
-#endif
-
-namespace {
+constexpr size_t kAllowance = 1 << 20;  // tables of fixed size, and what small files cost
 
 using Random = std::mt19937_64;
 
@@ -103,7 +74,6 @@ struct Target {
   std::map<std::string, std::string> files;
   std::vector<std::string> mutated;
   std::function<void(const std::filesystem::path& folder)> read;
-  size_t allowance = 64 << 10;  ///< bytes of a single allocation beyond twice the files' size
   int accepted = 0, refused = 0;
 };
 
@@ -189,7 +159,6 @@ std::string llama_tensors() {
 }
 
 std::vector<Target> targets() {
-  constexpr size_t kTables = size_t{4} << 20;  // tokenizers and templates have tables of fixed size
   const auto open_file = [](const char* name) {
     return [name](const std::filesystem::path& folder) { touch(*GgufFile::open(folder / name)); };
   };
@@ -197,6 +166,9 @@ std::vector<Target> targets() {
     return [name](const std::filesystem::path& folder) {
       touch(*open_model(folder / name, {}).tensors);
     };
+  };
+  const auto open_vocabulary = [](const std::filesystem::path& folder) {
+    touched = touched + static_cast<unsigned>(tokenizer_from_folder(folder)->vocab_size());
   };
   const auto open_layers = [](const std::filesystem::path& folder) {
     const auto tensors = SafetensorsFolder::open(folder);
@@ -223,12 +195,21 @@ std::vector<Target> targets() {
       {"tokenizer.json", kTokenizer},
       {"tokenizer_config.json",
        R"({"bos_token":"<s>","eos_token":{"content":"</s>"},"chat_template":"{{ messages[0].content }}"})"},
-      {"generation_config.json", R"({"eos_token_id":[2,5]})"}};
+      {"generation_config.json", R"({"eos_token_id":[2,5]})"},
+      {"chat_template.json", R"({"chat_template":"{{ messages[0].content }}"})"},
+      {"quantize_config.json", R"({"bits":4,"group_size":128})"},
+      {"special_tokens_map.json", R"({"bos_token":"<s>","additional_special_tokens":["</s>"]})"},
+      {"added_tokens.json", R"({"<extra>":7})"}};
+  const std::string tekken =
+      R"({"config":{"pattern":"[a-z]+|.","default_num_special_tokens":3,"default_vocab_size":5},)"
+      R"("vocab":[{"rank":0,"token_bytes":"YQ==","token_str":"a"},{"rank":1,"token_bytes":"Yg=="}]})";
+  const std::map<std::string, std::string> byte_folder = {{"tekken.json", tekken},
+                                                          {"params.json", "{}"}};
   std::vector<std::string> all;
   for (const auto& [name, bytes] : folder) all.push_back(name);
   const std::string gguf = tiny_gguf();
   return {{"gguf", {{"m.gguf", gguf}}, {"m.gguf"}, open_file("m.gguf")},
-          {"gguf model", {{"m.gguf", gguf}}, {"m.gguf"}, open_bundle("m.gguf"), kTables},
+          {"gguf model", {{"m.gguf", gguf}}, {"m.gguf"}, open_bundle("m.gguf")},
           {"ggml", {{"m", legacy_llama("lmgg", 0)}}, {"m"}, open_file("m")},
           {"ggjt", {{"m", legacy_llama("tjgg", 3, 2)}}, {"m"}, open_file("m")},
           {"packed layers",
@@ -241,7 +222,8 @@ std::vector<Target> targets() {
             {"config.json", quantization}},
            {"model.safetensors.index.json"},
            open_layers},
-          {"folder", folder, all, open_bundle(""), kTables}};
+          {"folder", folder, all, open_bundle("")},
+          {"tekken", byte_folder, {"tekken.json"}, open_vocabulary}};
 }
 
 int files_to_try() {
@@ -259,7 +241,112 @@ size_t header_of(const std::string& name, const std::string& bytes) {
   return name.ends_with(".json") ? bytes.size() : std::min<size_t>(bytes.size(), 12000);
 }
 
+/// Reads the model, or sees it refused in one line. Returns the most bytes that this took at once.
+size_t read_counted(Target& target, const std::filesystem::path& folder) {
+  AllocationMeter::reset();
+  try {
+    target.read(folder);
+    ++target.accepted;
+  } catch (const Error& error) {
+    BOOST_TEST_REQUIRE(std::string_view(error.what()).find('\n') == std::string_view::npos,
+                       error.what());
+    ++target.refused;
+  }
+  return AllocationMeter::peak();
+}
+
+size_t size_of(const std::filesystem::path& folder) {
+  size_t size = 0;
+  for (const auto& file : std::filesystem::directory_iterator(folder)) size += file.file_size();
+  return size;
+}
+
+std::string repeated(std::string_view part) {
+  std::string all;
+  while (all.size() < (3 << 20)) all += part;
+  return all;
+}
+
+/// Members of a JSON object that have much structure for their size, each with a comma after it.
+std::vector<std::string> swollen_members() {
+  std::vector<std::string> members;
+  for (const char* part : {"[],", "{},", "1,", "\"\",", "[[[[[[]]]]]],", "{\"a\":{\"a\":0}},"})
+    members.push_back("\"x\":[" + repeated(part) + "0],");
+  for (const char* part : {"\"a\":{},", "\"\":0,", "\"a\":[0],"})
+    members.push_back("\"x\":{" + repeated(part) + "\"a\":0},");
+  members.push_back(repeated("\"a\":{},"));
+  members.push_back("\"" + repeated("k") + "\":0,");
+  members.push_back("\"" + repeated("\\u0041") + "\":\"" + repeated("\\n") + "\",");
+  std::string nested = "\"x\":";
+  for (int i = 0; i < 50; ++i) nested += "[\"" + std::string(60 << 10, 'a') + "\",";
+  members.push_back(nested + "0" + std::string(50, ']') + ",");
+  return members;
+}
+
+/// The file with `inside` after the first occurrence of `after`.
+std::string swollen(std::string file, std::string_view after, const std::string& inside) {
+  const size_t at = file.find(after);
+  BOOST_REQUIRE(at != file.npos);
+  file.insert(at + after.size(), inside);
+  if (file[0] == '{') return file;
+  uint64_t header = 0;  // of safetensors
+  std::memcpy(&header, file.data(), sizeof header);
+  header += inside.size();
+  std::memcpy(file.data(), &header, sizeof header);
+  return file;
+}
+
+/// Elements of the lists of a tokenizer that are many for their size.
+std::vector<std::pair<std::string, std::string>> swollen_lists() {
+  std::string vocab;
+  for (int id = 16; vocab.size() < (3 << 20); ++id) {
+    char name[16];
+    std::snprintf(name, sizeof name, "%05x", id);
+    vocab += "\"" + std::string(name) + "\":" + std::to_string(id) + ",";
+  }
+  return {{"\"vocab\":{", vocab},
+          {"\"merges\":[", repeated("\"a b\",")},
+          {"\"added_tokens\":[", repeated("{\"content\":\"<x>\"},")},
+          {"\"added_tokens\":[", repeated("{},")},
+          {"\"normalizers\":[", repeated("{\"type\":\"NFC\"},")},
+          {"\"pretokenizers\":[", repeated("{\"type\":\"Digits\"},")},
+          {"\"ids\":[", repeated("1,")}};
+}
+
+std::string tiny_tensors() {
+  std::string all;
+  for (int i = 0; all.size() < (3 << 20); ++i)
+    all += "\"" + std::to_string(i) + "\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},";
+  return all;
+}
+
 }  // namespace
+
+BOOST_AUTO_TEST_CASE(files_swollen_with_structure) {
+  std::vector<Target> all = targets();
+  const auto members = swollen_members();
+  for (Target& target : all) {
+    const TempDir temp;
+    for (const auto& [name, bytes] : target.files) temp.write(name, bytes);
+    const auto try_file = [&](const std::string& name, const std::string& bytes) {
+      temp.write(name, bytes);
+      const size_t peak = read_counted(target, temp.path());
+      const size_t most = 2 * size_of(temp.path()) + kAllowance;
+      BOOST_TEST(peak <= most, target.name << ", " << name << " of " << bytes.substr(0, 60)
+                                           << "...: " << peak
+                                           << " bytes at once instead of at most " << most);
+    };
+    for (const auto& [name, whole] : target.files) {
+      if (whole[0] != '{' && !name.ends_with(".safetensors")) continue;
+      for (const std::string& member : members) try_file(name, swollen(whole, "{", member));
+      if (name == "tokenizer.json")
+        for (const auto& [list, elements] : swollen_lists())
+          try_file(name, swollen(whole, list, elements));
+      if (name.ends_with(".safetensors")) try_file(name, swollen(whole, "{", tiny_tensors()));
+      temp.write(name, whole);
+    }
+  }
+}
 
 BOOST_AUTO_TEST_CASE(mutated_files) {
   Random random(20240607);
@@ -280,21 +367,10 @@ BOOST_AUTO_TEST_CASE(mutated_files) {
     std::string bytes = whole;
     mutate(bytes, header_of(name, whole), random);
     temp.write(std::string(target.name) + "/" + name, bytes);
-    size_t size = bytes.size();
-    for (const auto& [other, content] : target.files)
-      if (other != name) size += content.size();
-    largest = 0;
-    try {
-      target.read(folder);
-      ++target.accepted;
-    } catch (const Error& error) {
-      BOOST_TEST_REQUIRE(std::string_view(error.what()).find('\n') == std::string_view::npos,
-                         error.what());
-      ++target.refused;
-    }
-    BOOST_TEST_REQUIRE(largest.load() <= 2 * size + target.allowance,
-                       target.name << ", file " << i << ": an allocation of " << largest.load()
-                                   << " bytes for " << size);
+    const size_t peak = read_counted(target, folder);
+    const size_t most = 2 * size_of(folder) + kAllowance;
+    BOOST_TEST_REQUIRE(peak <= most, target.name << ", file " << i << ": " << peak
+                                                 << " bytes at once instead of at most " << most);
     temp.write(std::string(target.name) + "/" + name, whole);
   }
   for (const Target& target : all) {

@@ -31,6 +31,7 @@ class TempDir {
 
   std::filesystem::path write(std::string_view name, std::string_view bytes) const {
     const std::filesystem::path path = path_ / name;
+    std::filesystem::remove(path);  // some file systems wait for the disk when a file is overwritten
     std::ofstream(path, std::ios::binary | std::ios::trunc)
         .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     return path;

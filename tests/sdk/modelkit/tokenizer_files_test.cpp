@@ -1,8 +1,5 @@
 // Tokenizers of every kind of file against ids of the libraries that define them: Hugging Face's
 // tokenizers 0.23 (*.json), sentencepiece 0.2 and tiktoken 0.14, on texts.json.
-#include <rapidjson/stringbuffer.h>
-#include <rapidjson/writer.h>
-
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
@@ -10,16 +7,16 @@
 
 #include "chat_template_source.h"
 #include "gguf_builder.h"
+#include "json_fixture.h"
 #include "spnl/modelkit/error.h"
 #include "spnl/modelkit/tokenizer.h"
-#include "tokenizer/json_file.h"
 #include "tokenizer/text_search.h"
 #include "tokenizer/tokenizer_json.h"
 
 using namespace spnl::modelkit;
 namespace fs = std::filesystem;
 using Ids = std::vector<int32_t>;
-using Value = JsonFile::Value;
+using Value = JsonFixture::Value;
 
 namespace {
 
@@ -29,7 +26,7 @@ constexpr TokenizeOptions kPlain{.add_special = false, .parse_special = false};
 std::string read(const fs::path& path) { return read_text_file(path).value(); }
 
 std::vector<std::string> texts() {
-  const JsonFile file(read(kFixtures / "texts.json"), "texts.json");
+  const JsonFixture file(read(kFixtures / "texts.json"), "texts.json");
   std::vector<std::string> all;
   for (const Value& text : file.root().GetArray()) all.emplace_back(view_of(text));
   return all;
@@ -43,13 +40,6 @@ Ids ids_of(const Value& list) {
 
 std::unique_ptr<Tokenizer> from_json(std::string text) {
   return make_pipeline_tokenizer(read_tokenizer_json(JsonFile(std::move(text), "test"), {}));
-}
-
-std::string written(const Value& value) {
-  rapidjson::StringBuffer buffer;
-  rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
-  value.Accept(writer);
-  return {buffer.GetString(), buffer.GetSize()};
 }
 
 /// Places ascend and stay inside the text, and marking nothing changes nothing.
@@ -74,7 +64,7 @@ BOOST_AUTO_TEST_CASE(tokenizer_json_of_every_kind) {
   int files = 0;
   for (const auto& entry : fs::directory_iterator(kFixtures)) {
     if (entry.path().extension() != ".json" || entry.path().stem() == "texts") continue;
-    const JsonFile fixture(read(entry.path()), entry.path().string());
+    const JsonFixture fixture(read(entry.path()), entry.path().string());
     const auto tokenizer = from_json(written(fixture.root()["tokenizer"]));
     const Value& cases = fixture.root()["cases"];
     BOOST_REQUIRE_EQUAL(cases.Size(), all.size());
@@ -106,7 +96,7 @@ BOOST_AUTO_TEST_CASE(files_of_sentencepiece_tekken_and_tiktoken) {
     const auto tokenizer = tokenizer_from_folder(kFixtures / name);
     const bool pieces = std::string_view(name).starts_with("sentencepiece");
     const TokenizeOptions options{.add_special = !pieces, .parse_special = false};
-    const JsonFile cases(read(kFixtures / name / "cases.json"), name);
+    const JsonFixture cases(read(kFixtures / name / "cases.json"), name);
     BOOST_REQUIRE_EQUAL(cases.root().Size(), all.size());
     for (rapidjson::SizeType i = 0; i < cases.root().Size(); ++i) {
       const Value& want = cases.root()[i]["ids"];
@@ -121,7 +111,7 @@ BOOST_AUTO_TEST_CASE(files_of_sentencepiece_tekken_and_tiktoken) {
 }
 
 BOOST_AUTO_TEST_CASE(tokens_are_found_as_their_options_say) {
-  const auto file = JsonFile(read(kFixtures / "sp_llama2.json"), "sp_llama2");
+  const JsonFixture file(read(kFixtures / "sp_llama2.json"), "sp_llama2");
   const auto t = from_json(written(file.root()["tokenizer"]));
   const std::string text = "a <|nothing|> x<mask>y";
   const size_t at = text.find("<mask>");
@@ -136,7 +126,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_put_before_a_continuation) {
   const auto all = texts();
   for (const auto& entry : fs::directory_iterator(kFixtures)) {
     if (entry.path().extension() != ".json" || entry.path().stem() == "texts") continue;
-    const JsonFile fixture(read(entry.path()), entry.path().string());
+    const JsonFixture fixture(read(entry.path()), entry.path().string());
     const auto t = from_json(written(fixture.root()["tokenizer"]));
     for (const std::string& text : all) {
       BOOST_TEST_CONTEXT(entry.path().stem() << ": " << text) {
@@ -157,7 +147,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_put_before_a_continuation) {
 
 BOOST_AUTO_TEST_CASE(pieces_join_to_the_text) {
   for (const char* const name : {"bl_llama3", "sp_llama2", "sp_gemma", "unigram_bytes"}) {
-    const auto file = JsonFile(read(kFixtures / (std::string(name) + ".json")), name);
+    const JsonFixture file(read(kFixtures / (std::string(name) + ".json")), name);
     const auto t = from_json(written(file.root()["tokenizer"]));
     std::string joined;
     for (const int32_t id : t->encode("Hello world, 日本", kPlain)) joined += t->piece(id, false);
@@ -171,7 +161,7 @@ BOOST_AUTO_TEST_CASE(pieces_join_to_the_text) {
 BOOST_AUTO_TEST_CASE(bytes_that_are_no_utf8) {
   const std::string bad = "a\xFF\xC3(\xE2\x82 b\xF0\x9F\x98";
   for (const char* const name : {"bl_llama3", "bl_roberta", "sp_llama2", "sp_mistral_first"}) {
-    const auto file = JsonFile(read(kFixtures / (std::string(name) + ".json")), name);
+    const JsonFixture file(read(kFixtures / (std::string(name) + ".json")), name);
     const auto t = from_json(written(file.root()["tokenizer"]));
     std::string decoded = t->decode(t->encode(bad, {}), false);
     if (decoded[0] == ' ') decoded.erase(0, 1);
@@ -292,7 +282,7 @@ BOOST_AUTO_TEST_CASE(fixtures_of_models_know_their_prompts) {
   }
   for (const auto& entry : fs::directory_iterator(folder)) {
     const auto t = tokenizer_from_folder(entry.path());
-    const JsonFile expected(read(entry.path() / "expected.json"), "expected.json");
+    const JsonFixture expected(read(entry.path() / "expected.json"), "expected.json");
     const std::string text(view_of(expected.root()["text"]));
     BOOST_TEST_CONTEXT(entry.path().filename()) {
       const Ids all = t->encode(text, {});
@@ -311,7 +301,7 @@ BOOST_AUTO_TEST_CASE(a_megabyte_takes_no_time) {
   while (words.size() < (1 << 20)) words += "The quick brown fox, don't jump over 13 lazy dogs. ";
   for (const auto& entry : fs::directory_iterator(kFixtures)) {
     if (entry.path().extension() != ".json" || entry.path().stem() == "texts") continue;
-    const JsonFile fixture(read(entry.path()), entry.path().string());
+    const JsonFixture fixture(read(entry.path()), entry.path().string());
     const auto t = from_json(written(fixture.root()["tokenizer"]));
     const std::string size(1 << 18, ' ');
     for (const std::string& text :

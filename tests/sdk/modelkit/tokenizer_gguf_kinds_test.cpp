@@ -4,23 +4,23 @@
 #include <filesystem>
 
 #include "gguf_builder.h"
+#include "json_fixture.h"
 #include "tokenizer/base64.h"
 #include "tokenizer/gguf_kinds.h"
-#include "tokenizer/json_file.h"
 #include "tokenizer/tokenizer_files.h"
 #include "tokenizer_fixture.h"
 
 using namespace spnl::modelkit;
 namespace fs = std::filesystem;
 using Ids = std::vector<int32_t>;
-using Value = JsonFile::Value;
+using Value = JsonFixture::Value;
 
 namespace {
 
 const fs::path kFixtures = fs::path(SPNL_TEST_FIXTURES_DIR) / "tokenizers";
 
-JsonFile fixture(const std::string& name) {
-  return JsonFile(read_text_file(kFixtures / name).value(), name);
+JsonFixture fixture(const std::string& name) {
+  return JsonFixture(read_text_file(kFixtures / name).value(), name);
 }
 
 Ids ids_of(const Value& list) {
@@ -65,8 +65,8 @@ bool plain(std::string_view text) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(bert_marks_where_words_begin) {
-  const JsonFile file = fixture("wordpiece_bert.json");
-  const JsonFile texts = fixture("texts.json");
+  const JsonFixture file = fixture("wordpiece_bert.json");
+  const JsonFixture texts = fixture("texts.json");
   TinyVocabulary v = vocabulary_of(file.root()["tokenizer"]["model"]);
   for (size_t id = 0; id < v.tokens.size(); ++id) {
     if (id < 5) {
@@ -102,7 +102,7 @@ BOOST_AUTO_TEST_CASE(t5_is_sentencepiece_s_unigram) {
     const bool user = text == "<tool>" || text == "TOK";
     v.add(text, id == 0 ? 2 : id < 3 ? 3 : user ? 4 : 1, parts.vocabulary->score(id));
   }
-  const JsonFile map = fixture("unigram_precompiled.json");  // the same one
+  const JsonFixture map = fixture("unigram_precompiled.json");  // the same one
   const std::string charsmap =
       from_base64(
           view_of(map.root()["tokenizer"]["normalizer"]["normalizers"][0]["precompiled_charsmap"]))
@@ -118,7 +118,7 @@ BOOST_AUTO_TEST_CASE(t5_is_sentencepiece_s_unigram) {
       .u32("tokenizer.ggml.unknown_token_id", 0)
       .u32("tokenizer.ggml.eos_token_id", 2);
   const auto t = from_file(gguf);
-  const JsonFile texts = fixture("texts.json"), cases = fixture("sentencepiece_uni/cases.json");
+  const JsonFixture texts = fixture("texts.json"), cases = fixture("sentencepiece_uni/cases.json");
   for (rapidjson::SizeType i = 0; i < texts.root().Size(); ++i) {
     if (cases.root()[i]["ids"].IsNull()) continue;
     const std::string text(view_of(texts.root()[i]));
@@ -131,8 +131,8 @@ BOOST_AUTO_TEST_CASE(t5_is_sentencepiece_s_unigram) {
 }
 
 BOOST_AUTO_TEST_CASE(gemma4_merges_characters) {
-  const JsonFile file = fixture("sp_gemma.json");
-  const JsonFile texts = fixture("texts.json");
+  const JsonFixture file = fixture("sp_gemma.json");
+  const JsonFixture texts = fixture("texts.json");
   const Value& model = file.root()["tokenizer"]["model"];
   TinyVocabulary v = vocabulary_of(model);
   for (size_t id = 0; id < 3; ++id) v.types[id] = 3;

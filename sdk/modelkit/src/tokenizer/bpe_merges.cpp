@@ -4,14 +4,15 @@
 #include <array>
 #include <queue>
 
+#include "spnl/modelkit/error.h"
 #include "tokenizer_vocab.h"
 
 namespace spnl::modelkit {
 namespace {
 
 constexpr uint32_t kNoRank = UINT32_MAX;
-constexpr uint64_t kFreeKey = UINT64_MAX;
-constexpr size_t kShortWord = 48;  // below it scanning all pairs again beats a heap
+constexpr uint32_t kRankMask = (1u << 22) - 1;  // of a slot; the rest is its tag
+constexpr size_t kShortWord = 48;               // below it scanning all pairs again beats a heap
 
 uint64_t pair_key(int32_t left, int32_t right) {
   return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
@@ -20,9 +21,12 @@ uint64_t pair_key(int32_t left, int32_t right) {
 }  // namespace
 
 BpeMerges::BpeMerges(size_t count) {
-  size_t capacity = 16;
-  while (capacity < count / 2 * 3) capacity *= 2;
-  slots_.assign(capacity, Slot{kFreeKey, {kNoRank, -1}});
+  if (count >= kRankMask)
+    throw Error(ErrorCode::kUnsupported, "tokenizer: " + std::to_string(count) +
+                                             " merges, more than the " +
+                                             std::to_string(kRankMask - 1) + " that can be kept");
+  pairs_.reserve(count);
+  slots_.assign(count + count / 4 + 16, 0);
 }
 
 void BpeMerges::merge(std::vector<Symbol>& symbols) const {
@@ -33,21 +37,37 @@ void BpeMerges::merge(std::vector<Symbol>& symbols) const {
   }
 }
 
-void BpeMerges::add(int32_t left, int32_t right, uint32_t rank, int32_t result) {
-  const uint64_t key = pair_key(left, right);
-  const size_t mask = slots_.size() - 1;
-  size_t i = hash_mix(key) & mask;
-  while (slots_[i].key != kFreeKey && slots_[i].key != key) i = (i + 1) & mask;
-  if (slots_[i].key == kFreeKey)
-    slots_[i] = {key, {rank, result}};  // of equal ones the first counts
+BpeMerges::Place BpeMerges::place_of(int32_t left, int32_t right) const {
+  const uint64_t hash = hash_mix(pair_key(left, right));
+  return {static_cast<uint32_t>(hash) * uint64_t{slots_.size()} >> 32,
+          static_cast<uint32_t>(hash >> 32) & ~kRankMask};
+}
+
+const BpeMerges::Pair* BpeMerges::pair_in(uint32_t slot, uint32_t tag, int32_t left,
+                                          int32_t right) const {
+  if ((slot & ~kRankMask) != tag) return nullptr;
+  const Pair& pair = pairs_[(slot & kRankMask) - 1];
+  return pair.left == left && pair.right == right ? &pair : nullptr;
+}
+
+void BpeMerges::add(int32_t left, int32_t right, int32_t result, bool replace) {
+  auto [i, tag] = place_of(left, right);
+  while (slots_[i] != 0) {
+    if (pair_in(slots_[i], tag, left, right) != nullptr) {
+      if (!replace) return;
+      break;
+    }
+    i = i + 1 == slots_.size() ? 0 : i + 1;
+  }
+  pairs_.push_back({left, right, result});
+  slots_[i] = tag | static_cast<uint32_t>(pairs_.size());
 }
 
 BpeMerges::Merge BpeMerges::merge_of(int32_t left, int32_t right) const {
-  const uint64_t key = pair_key(left, right);
-  const size_t mask = slots_.size() - 1;
-  for (size_t i = hash_mix(key) & mask; slots_[i].key != kFreeKey; i = (i + 1) & mask) {
-    if (slots_[i].key == key) return slots_[i].merge;
-  }
+  auto [i, tag] = place_of(left, right);
+  for (; slots_[i] != 0; i = i + 1 == slots_.size() ? 0 : i + 1)
+    if (const Pair* const pair = pair_in(slots_[i], tag, left, right))
+      return {(slots_[i] & kRankMask) - 1, pair->result};
   return {kNoRank, -1};
 }
 

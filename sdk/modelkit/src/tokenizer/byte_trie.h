@@ -19,19 +19,17 @@ class ByteTrie {
   int32_t value(uint32_t node) const { return nodes_[node].value; }  ///< -1: no text ends here
 
  private:
+  /// Nodes stand in the order of breadth, so that edge e leads to node e + 1, and the edges of a
+  /// node end where those of the next begin.
   struct Node {
-    uint32_t first_edge, edge_count;
+    uint32_t first_edge;
     int32_t value;
-  };
-  struct Edge {
-    unsigned char byte;
-    uint32_t node;
   };
   uint32_t find_child(uint32_t node, unsigned char byte) const;
 
   uint32_t root_[256] = {};
-  std::vector<Node> nodes_;
-  std::vector<Edge> edges_;  // of one node together, by byte
+  std::vector<Node> nodes_;           // and one more, for the end of the last one's edges
+  std::vector<unsigned char> edges_;  // bytes; of one node together, in their order
 };
 
 }  // namespace spnl::modelkit

@@ -153,11 +153,11 @@ class WordSuffix final : public TokenDecoder {
 
 using Steps = std::vector<std::unique_ptr<TokenDecoder>>;
 
-void add_decoder(const JsonFile& file, const JsonFile::Value& value, Steps& steps) {
-  const std::string_view type = file.type(value, "a decoder");
+void add_decoder(const JsonFile& file, const JsonValue& value, Steps& steps) {
+  const std::string type = file.type(value, "a decoder");
   if (type == "Sequence") {
-    if (const JsonFile::Value* const list = file.array(value, "decoders")) {
-      for (const JsonFile::Value& step : list->GetArray()) add_decoder(file, step, steps);
+    if (const auto list = file.array(value, "decoders")) {
+      for (const JsonValue& step : list->elements()) add_decoder(file, step, steps);
     }
   } else if (type == "ByteLevel") {
     steps.push_back(std::make_unique<ByteLevel>());
@@ -169,14 +169,13 @@ void add_decoder(const JsonFile& file, const JsonFile::Value& value, Steps& step
     steps.push_back(std::make_unique<Replace>(read_text_pattern(file, value),
                                               file.string(value, "content", "")));
   } else if (type == "Strip") {
-    const std::string_view content = file.string(value, "content", "");
+    const std::string content = file.string(value, "content", "");
     if (content.empty()) file.corrupt("a decoder strips nothing");
     steps.push_back(std::make_unique<Strip>(content, file.number(value, "start").value_or(0),
                                             file.number(value, "stop").value_or(0)));
   } else if (type == "Metaspace") {
     const bool prefix = file.flag(value, "add_prefix_space", true);
-    const std::string_view scheme =
-        file.string(value, "prepend_scheme", prefix ? "always" : "never");
+    const std::string scheme = file.string(value, "prepend_scheme", prefix ? "always" : "never");
     steps.push_back(std::make_unique<Metaspace>(file.string(value, "replacement", "\xE2\x96\x81"),
                                                 scheme != "never"));
   } else if (type == "WordPiece") {
@@ -185,7 +184,7 @@ void add_decoder(const JsonFile& file, const JsonFile::Value& value, Steps& step
   } else if (type == "BPEDecoder") {
     steps.push_back(std::make_unique<WordSuffix>(file.string(value, "suffix", "</w>")));
   } else {
-    file.unsupported("decoder \"" + std::string(type.substr(0, 60)) + "\" is unknown");
+    file.unsupported("decoder \"" + type.substr(0, 60) + "\" is unknown");
   }
 }
 
@@ -226,7 +225,7 @@ std::string DecoderChain::piece(Token token) const {
   return std::move(token.text);
 }
 
-DecoderChain read_decoder(const JsonFile& file, const JsonFile::Value& value) {
+DecoderChain read_decoder(const JsonFile& file, const JsonValue& value) {
   Steps steps;
   add_decoder(file, value, steps);
   return DecoderChain(std::move(steps));

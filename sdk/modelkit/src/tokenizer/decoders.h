@@ -1,5 +1,5 @@
 #pragma once
-#include "tokenizer/json_file.h"
+#include "json_file.h"
 #include "tokenizer/stages.h"
 
 namespace spnl::modelkit {
@@ -27,7 +27,7 @@ class DecoderChain {
 };
 
 /// The decoders that `value` describes. Throws Error(kUnsupported) naming a kind that is unknown.
-DecoderChain read_decoder(const JsonFile& file, const JsonFile::Value& value);
+DecoderChain read_decoder(const JsonFile& file, const JsonValue& value);
 /// U+2581 to blanks, <0xXX> to bytes; `drops_first`: without the first blank of the whole text.
 DecoderChain make_sentencepiece_decoder(bool drops_first);
 /// Tokens as they are.

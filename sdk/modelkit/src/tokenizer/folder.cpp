@@ -45,24 +45,20 @@ std::optional<Pipeline> from_tiktoken(const fs::path& folder, const TokenizerCon
 
 std::optional<Pipeline> from_vocab_and_merges(const fs::path& folder,
                                               const TokenizerConfig& config) {
-  auto vocab = read_text_file(folder / "vocab.json");
+  const auto vocab = JsonFile::open(folder / "vocab.json");
   const auto merges = read_text_file(folder / "merges.txt");
   if (!vocab || !merges) return std::nullopt;
-  const JsonFile file(std::move(*vocab), (folder / "vocab.json").string());
   const std::string_view recipe = recipe_of_class(config.tokenizer_class);
-  return read_vocab_and_merges(file, *merges, recipe.empty() ? "gpt-2" : recipe, config);
+  return read_vocab_and_merges(*vocab, *merges, recipe.empty() ? "gpt-2" : recipe, config);
 }
 
 Pipeline read_folder(const fs::path& folder) {
   const TokenizerConfig config = read_tokenizer_config(folder);
-  if (auto text = read_text_file(folder / "tokenizer.json")) {
-    return read_tokenizer_json(JsonFile(std::move(*text), (folder / "tokenizer.json").string()),
-                               config);
-  }
+  if (const auto file = JsonFile::open(folder / "tokenizer.json"))
+    return read_tokenizer_json(*file, config);
   if (const auto model = read_text_file(folder / "tokenizer.model"))
     return read_sentencepiece(*model, (folder / "tokenizer.model").string(), config);
-  if (auto text = read_text_file(folder / "tekken.json"))
-    return read_tekken(JsonFile(std::move(*text), (folder / "tekken.json").string()), config);
+  if (const auto file = JsonFile::open(folder / "tekken.json")) return read_tekken(*file, config);
   if (auto parts = from_tiktoken(folder, config)) return std::move(*parts);
   if (auto parts = from_vocab_and_merges(folder, config)) return std::move(*parts);
   throw Error(ErrorCode::kNotFound,

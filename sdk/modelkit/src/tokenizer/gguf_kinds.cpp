@@ -91,10 +91,11 @@ Pipeline read_gguf_gemma4(const TokenizerData& data) {
   options.unknown = parts.vocabulary->unknown();
   options.fuse_unknown = true;
   options.byte_fallback = true;
-  parts.model = std::make_unique<CharacterBpe>(
-      *parts.vocabulary, std::move(options), data.merges.size(), [&](size_t i) {
-        return CharacterBpe::Rule{part_of_merge(data, i, false), part_of_merge(data, i, true)};
-      });
+  auto model =
+      std::make_unique<CharacterBpe>(*parts.vocabulary, std::move(options), data.merges.size());
+  for (size_t i = 0; i < data.merges.size(); ++i)
+    model->add_merge(part_of_merge(data, i, false), part_of_merge(data, i, true));
+  parts.model = std::move(model);
   return parts;
 }
 

@@ -16,32 +16,10 @@ bool ends_with_blank(std::string_view text) {
 
 }  // namespace
 
-CharacterBpe::CharacterBpe(const Vocabulary& vocabulary, BpeOptions options, size_t count,
-                           const std::function<Rule(size_t)>& rule)
-    : vocabulary_(vocabulary), options_(std::move(options)), merges_(count) {
+CharacterBpe::CharacterBpe(const Vocabulary& vocabulary, BpeOptions options, size_t merges)
+    : vocabulary_(vocabulary), options_(std::move(options)), merges_(merges) {
   words_apart_ = !options_.ignore_merges && options_.prefix.empty() && options_.suffix.empty() &&
                  vocabulary_.find_plain(kBlank) >= 0;
-  std::string joined;
-  for (size_t i = count; i-- > 0;) {  // of equal ones the last counts
-    const Rule merge = rule(i);
-    std::string_view rest = merge.right;
-    if (rest.size() >= options_.prefix.size()) rest.remove_prefix(options_.prefix.size());
-    joined.assign(merge.left);
-    joined += rest;
-    const int32_t ids[] = {vocabulary_.find(merge.left), vocabulary_.find(merge.right),
-                           vocabulary_.find(joined)};
-    for (int part = 0; part < 3; ++part) {
-      if (ids[part] >= 0) continue;
-      const std::string_view missing = part == 0 ? merge.left : part == 1 ? merge.right : joined;
-      throw Error(ErrorCode::kCorrupt, "tokenizer: merge " + std::to_string(i) + " needs \"" +
-                                           std::string(missing.substr(0, 60)) +
-                                           "\", which is no token");
-    }
-    // Plain text never spells a control token.
-    if ((vocabulary_.flags(ids[2]) & Vocabulary::kControl) != 0) continue;
-    merges_.add(ids[0], ids[1], static_cast<uint32_t>(i), ids[2]);
-    if (begins_with_blank(merge.right) && !ends_with_blank(merge.left)) words_apart_ = false;
-  }
   for (char32_t c = 0; c < short_symbols_.size(); ++c) {
     std::string text;
     unicode::append_character(text, c);
@@ -52,6 +30,32 @@ CharacterBpe::CharacterBpe(const Vocabulary& vocabulary, BpeOptions options, siz
     const char text[] = {'<', '0', 'x', kDigits[byte / 16], kDigits[byte % 16], '>'};
     byte_tokens_[byte] = vocabulary_.find(std::string_view(text, sizeof text));
   }
+}
+
+void CharacterBpe::add_merge(std::string_view left, std::string_view right) {
+  std::string_view rest = right;
+  if (rest.size() >= options_.prefix.size()) rest.remove_prefix(options_.prefix.size());
+  joined_.assign(left);
+  joined_ += rest;
+  const std::string_view texts[] = {left, right, joined_};
+  uint64_t hashes[3];
+  for (int part = 0; part < 3; ++part) {
+    hashes[part] = hash_bytes(texts[part]);
+    vocabulary_.prefetch(hashes[part]);
+  }
+  int32_t ids[3];
+  for (int part = 0; part < 3; ++part) {
+    ids[part] = vocabulary_.find(texts[part], hashes[part]);
+    if (ids[part] < 0)
+      throw Error(ErrorCode::kCorrupt, "tokenizer: merge " + std::to_string(added_) + " needs \"" +
+                                           std::string(texts[part].substr(0, 60)) +
+                                           "\", which is no token");
+  }
+  ++added_;
+  // Plain text never spells a control token.
+  if ((vocabulary_.flags(ids[2]) & Vocabulary::kControl) != 0) return;
+  merges_.add(ids[0], ids[1], ids[2], /*replace=*/true);
+  if (begins_with_blank(right) && !ends_with_blank(left)) words_apart_ = false;
 }
 
 int32_t CharacterBpe::symbol(std::string_view character, bool first, bool last,

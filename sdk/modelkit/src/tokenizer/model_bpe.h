@@ -1,6 +1,5 @@
 #pragma once
 #include <array>
-#include <functional>
 #include <optional>
 
 #include "tokenizer/bpe_merges.h"
@@ -22,13 +21,11 @@ struct BpeOptions {
 /// their pre-tokenizer has turned bytes into letters.
 class CharacterBpe final : public TokenModel {
  public:
-  struct Rule {
-    std::string_view left, right;
-  };
-  /// `rule(i)`: the i-th of `count` merges. Throws Error(kCorrupt) for one whose parts are no
-  /// tokens.
-  CharacterBpe(const Vocabulary& vocabulary, BpeOptions options, size_t count,
-               const std::function<Rule(size_t)>& rule);
+  /// `merges`: how many will be added.
+  CharacterBpe(const Vocabulary& vocabulary, BpeOptions options, size_t merges);
+  /// In the order of their ranks; of equal ones the last counts. Throws Error(kCorrupt) when its
+  /// parts are no tokens.
+  void add_merge(std::string_view left, std::string_view right);
   void encode(std::string_view text, std::span<const TextPiece> pieces,
               EncodedText& out) const override;
 
@@ -41,6 +38,8 @@ class CharacterBpe final : public TokenModel {
   const Vocabulary& vocabulary_;
   BpeOptions options_;
   BpeMerges merges_;
+  size_t added_ = 0;                          ///< merges
+  std::string joined_;                        ///< kept for its memory
   std::array<int32_t, 0x180> short_symbols_;  ///< tokens of characters below U+0180; -1: none
   std::array<int32_t, 256> byte_tokens_;      ///< <0xXX>
   bool words_apart_ = false;  ///< nothing merges across the start of a word that begins with U+2581

@@ -19,6 +19,7 @@ std::vector<std::pair<std::string_view, int32_t>> plain_tokens(const Vocabulary&
                     (options.user_defined ? 0 : Vocabulary::kUserDefined);
   const size_t count =
       options.exact.empty() ? static_cast<size_t>(vocabulary.size()) : options.exact.size();
+  tokens.reserve(count);
   for (int32_t id = 0; id < static_cast<int32_t>(count); ++id) {
     if ((vocabulary.flags(id) & never) == 0 && !vocabulary.text(id).empty())
       tokens.emplace_back(vocabulary.text(id), id);

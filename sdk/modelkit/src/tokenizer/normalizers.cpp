@@ -242,14 +242,12 @@ std::unique_ptr<TextNormalizer> make_bert_normalizer(const BertRules& rules) {
   return std::make_unique<Sequence>(std::move(steps));
 }
 
-std::unique_ptr<TextNormalizer> read_normalizer(const JsonFile& file,
-                                                const JsonFile::Value& value) {
-  const std::string_view type = file.type(value, "a normalizer");
+std::unique_ptr<TextNormalizer> read_normalizer(const JsonFile& file, const JsonValue& value) {
+  const std::string type = file.type(value, "a normalizer");
   if (type == "Sequence") {
     std::vector<std::unique_ptr<TextNormalizer>> steps;
-    if (const JsonFile::Value* const list = file.array(value, "normalizers")) {
-      for (const JsonFile::Value& step : list->GetArray())
-        steps.push_back(read_normalizer(file, step));
+    if (const auto list = file.array(value, "normalizers")) {
+      for (const JsonValue& step : list->elements()) steps.push_back(read_normalizer(file, step));
     }
     return std::make_unique<Sequence>(std::move(steps));
   }
@@ -284,7 +282,7 @@ std::unique_ptr<TextNormalizer> read_normalizer(const JsonFile& file,
     rules.strip_accents = file.flag(value, "strip_accents", rules.lowercase);
     return make_bert_normalizer(rules);
   }
-  file.unsupported("normalizer \"" + std::string(type.substr(0, 60)) + "\" is unknown");
+  file.unsupported("normalizer \"" + type.substr(0, 60) + "\" is unknown");
 }
 
 }  // namespace spnl::modelkit

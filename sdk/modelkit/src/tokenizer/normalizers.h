@@ -1,5 +1,5 @@
 #pragma once
-#include "tokenizer/json_file.h"
+#include "json_file.h"
 #include "tokenizer/stages.h"
 
 namespace spnl::modelkit {
@@ -12,6 +12,6 @@ std::unique_ptr<TextNormalizer> make_bert_normalizer(const BertRules& rules);
 std::unique_ptr<TextNormalizer> make_nfc_normalizer();
 
 /// The normalizer that `value` describes. Throws Error(kUnsupported) naming a kind that is unknown.
-std::unique_ptr<TextNormalizer> read_normalizer(const JsonFile& file, const JsonFile::Value& value);
+std::unique_ptr<TextNormalizer> read_normalizer(const JsonFile& file, const JsonValue& value);
 
 }  // namespace spnl::modelkit

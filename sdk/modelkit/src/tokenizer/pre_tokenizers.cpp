@@ -285,8 +285,8 @@ class Metaspace final : public PreTokenizer {
   Prepend prepend_;
 };
 
-Behavior read_behavior(const JsonFile& file, const JsonFile::Value& value) {
-  const std::string_view name = file.string(value, "behavior", "Isolated");
+Behavior read_behavior(const JsonFile& file, const JsonValue& value) {
+  const std::string name = file.string(value, "behavior", "Isolated");
   constexpr std::pair<std::string_view, Behavior> kNames[] = {
       {"Removed", Behavior::kRemoved},
       {"Isolated", Behavior::kIsolated},
@@ -296,14 +296,14 @@ Behavior read_behavior(const JsonFile& file, const JsonFile::Value& value) {
   for (const auto& [known, behavior] : kNames) {
     if (name == known) return behavior;
   }
-  file.unsupported("split behavior \"" + std::string(name.substr(0, 60)) + "\" is unknown");
+  file.unsupported("split behavior \"" + name.substr(0, 60) + "\" is unknown");
 }
 
 std::unique_ptr<PreTokenizer> in_sequence(std::vector<std::unique_ptr<PreTokenizer>> steps) {
   return std::make_unique<Sequence>(std::move(steps));
 }
 
-std::unique_ptr<PreTokenizer> read_byte_level(const JsonFile& file, const JsonFile::Value& value) {
+std::unique_ptr<PreTokenizer> read_byte_level(const JsonFile& file, const JsonValue& value) {
   std::vector<std::unique_ptr<PreTokenizer>> steps;
   if (file.flag(value, "add_prefix_space", true)) steps.push_back(std::make_unique<PrefixBlank>());
   if (file.flag(value, "use_regex", true))
@@ -312,13 +312,13 @@ std::unique_ptr<PreTokenizer> read_byte_level(const JsonFile& file, const JsonFi
   return in_sequence(std::move(steps));
 }
 
-std::unique_ptr<PreTokenizer> read_metaspace(const JsonFile& file, const JsonFile::Value& value) {
-  const std::string_view replacement = file.string(value, "replacement", "\xE2\x96\x81");
+std::unique_ptr<PreTokenizer> read_metaspace(const JsonFile& file, const JsonValue& value) {
+  const std::string replacement = file.string(value, "replacement", "\xE2\x96\x81");
   const bool prefix = file.flag(value, "add_prefix_space", true);  // before there were schemes
-  const std::string_view scheme = file.string(value, "prepend_scheme", prefix ? "always" : "never");
+  const std::string scheme = file.string(value, "prepend_scheme", prefix ? "always" : "never");
   std::vector<std::unique_ptr<PreTokenizer>> steps;
   if (scheme != "always" && scheme != "first" && scheme != "never")
-    file.unsupported("prepend_scheme \"" + std::string(scheme.substr(0, 60)) + "\" is unknown");
+    file.unsupported("prepend_scheme \"" + scheme.substr(0, 60) + "\" is unknown");
   if (replacement.empty()) file.corrupt("Metaspace has no replacement");
   steps.push_back(
       std::make_unique<Metaspace>(replacement, scheme == "always"  ? Metaspace::Prepend::kAlways
@@ -356,13 +356,12 @@ std::unique_ptr<PreTokenizer> make_recipe_pre_tokenizer(Pretokenizer recipe, boo
   return in_sequence(std::move(steps));
 }
 
-std::unique_ptr<PreTokenizer> read_pre_tokenizer(const JsonFile& file,
-                                                 const JsonFile::Value& value) {
-  const std::string_view type = file.type(value, "a pre-tokenizer");
+std::unique_ptr<PreTokenizer> read_pre_tokenizer(const JsonFile& file, const JsonValue& value) {
+  const std::string type = file.type(value, "a pre-tokenizer");
   if (type == "Sequence") {
     std::vector<std::unique_ptr<PreTokenizer>> steps;
-    if (const JsonFile::Value* const list = file.array(value, "pretokenizers")) {
-      for (const JsonFile::Value& step : list->GetArray())
+    if (const auto list = file.array(value, "pretokenizers")) {
+      for (const JsonValue& step : list->elements())
         steps.push_back(read_pre_tokenizer(file, step));
     }
     return in_sequence(std::move(steps));
@@ -384,7 +383,7 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(const JsonFile& file,
                                                   : Behavior::kContiguous);
   }
   if (type == "CharDelimiterSplit") {
-    const std::string_view delimiter = file.string(value, "delimiter", "");
+    const std::string delimiter = file.string(value, "delimiter", "");
     if (delimiter.empty()) file.corrupt("CharDelimiterSplit has no delimiter");
     return at_characters([code = character_at(delimiter, 0).code](char32_t c) { return c == code; },
                          Behavior::kRemoved);
@@ -394,7 +393,7 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(const JsonFile& file,
     if (length == 0) file.corrupt("FixedLength has no length");
     return std::make_unique<FixedLength>(length);
   }
-  file.unsupported("pre-tokenizer \"" + std::string(type.substr(0, 60)) + "\" is unknown");
+  file.unsupported("pre-tokenizer \"" + type.substr(0, 60) + "\" is unknown");
 }
 
 }  // namespace spnl::modelkit

@@ -1,6 +1,6 @@
 #pragma once
+#include "json_file.h"
 #include "pretokenizer.h"
-#include "tokenizer/json_file.h"
 #include "tokenizer/regex.h"
 #include "tokenizer/stages.h"
 
@@ -8,8 +8,7 @@ namespace spnl::modelkit {
 
 /// The pre-tokenizer that `value` describes. Throws Error(kUnsupported) naming a kind that is
 /// unknown.
-std::unique_ptr<PreTokenizer> read_pre_tokenizer(const JsonFile& file,
-                                                 const JsonFile::Value& value);
+std::unique_ptr<PreTokenizer> read_pre_tokenizer(const JsonFile& file, const JsonValue& value);
 /// BERT's words: cut at white space and around punctuation.
 std::unique_ptr<PreTokenizer> make_bert_pre_tokenizer();
 /// Matches of an expression are words, and so is what lies between them.

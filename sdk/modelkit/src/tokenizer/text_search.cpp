@@ -21,14 +21,12 @@ std::vector<TextPiece> TextPattern::find_all(std::string_view text) const {
   return matches;
 }
 
-TextPattern read_text_pattern(const JsonFile& file, const JsonFile::Value& owner) {
-  const JsonFile::Value* const pattern = JsonFile::find(owner, "pattern");
-  if (pattern == nullptr) file.corrupt("a pattern is missing");
-  if (pattern->IsString()) return TextPattern(view_of(*pattern));
-  if (JsonFile::find(*pattern, "String") != nullptr)
-    return TextPattern(file.string(*pattern, "String", ""));
-  if (JsonFile::find(*pattern, "Regex") == nullptr)
-    file.corrupt("a pattern is neither String nor Regex");
+TextPattern read_text_pattern(const JsonFile& file, const JsonValue& owner) {
+  const auto pattern = owner.find("pattern");
+  if (!pattern) file.corrupt("a pattern is missing");
+  if (pattern->is_string()) return TextPattern(pattern->text());
+  if (pattern->find("String")) return TextPattern(file.string(*pattern, "String", ""));
+  if (!pattern->find("Regex")) file.corrupt("a pattern is neither String nor Regex");
   return TextPattern(regex_from_oniguruma(file.string(*pattern, "Regex", "")));
 }
 

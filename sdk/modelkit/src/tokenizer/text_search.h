@@ -4,8 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "json_file.h"
 #include "tokenizer/aligned_text.h"
-#include "tokenizer/json_file.h"
 #include "tokenizer/regex.h"
 #include "unicode_utf8.h"
 
@@ -48,6 +48,6 @@ class TextPattern {
 };
 
 /// The member "pattern" of `owner`.
-TextPattern read_text_pattern(const JsonFile& file, const JsonFile::Value& owner);
+TextPattern read_text_pattern(const JsonFile& file, const JsonValue& owner);
 
 }  // namespace spnl::modelkit

@@ -3,45 +3,44 @@
 #include <charconv>
 #include <memory>
 
-#include "tokenizer/json_file.h"
+#include "json_file.h"
 
 namespace spnl::modelkit {
 namespace {
 
-using Value = JsonFile::Value;
-
 std::unique_ptr<JsonFile> open_json(const std::filesystem::path& folder, const char* name) {
-  std::unique_ptr<JsonFile> file;
-  const auto path = folder / name;
-  if (auto text = read_text_file(path))
-    file = std::make_unique<JsonFile>(std::move(*text), path.string());
-  if (file && !file->root().IsObject()) file->corrupt("is no object");
+  auto file = JsonFile::open(folder / name);
+  if (file && !file->root().is_object()) file->corrupt("is no object");
   return file;
 }
 
 /// A special token's spelling: a string, or an object that has it as "content".
-std::optional<std::string> spelling(const Value& owner, const char* key) {
-  const Value* value = JsonFile::find(owner, key);
-  if (value != nullptr && value->IsObject()) value = JsonFile::find(*value, "content");
-  if (value == nullptr || !value->IsString()) return std::nullopt;
-  return std::string(view_of(*value));
+std::optional<std::string> spelling(const JsonValue& owner, const char* key) {
+  auto value = owner.find(key);
+  if (value && value->is_object()) value = value->find("content");
+  if (!value || !value->is_string()) return std::nullopt;
+  return value->text();
 }
 
+constexpr size_t kMostSpecials = 10000;
 constexpr const char* kRoles[] = {"bos_token", "eos_token", "unk_token", "pad_token",
                                   "sep_token", "cls_token", "mask_token"};
 
 void read_roles(const JsonFile& file, TokenizerConfig& config) {
-  const Value& root = file.root();
+  const JsonValue root = file.root();
   if (!config.bos) config.bos = spelling(root, "bos_token");
   if (!config.eos) config.eos = spelling(root, "eos_token");
   for (const char* const role : kRoles) {
     if (auto text = spelling(root, role)) config.specials.push_back(std::move(*text));
   }
-  const Value* const more = JsonFile::find(root, "additional_special_tokens");
-  if (more == nullptr || !more->IsArray()) return;
-  for (const Value& item : more->GetArray()) {
-    const Value* const text = item.IsObject() ? JsonFile::find(item, "content") : &item;
-    if (text != nullptr && text->IsString()) config.specials.emplace_back(view_of(*text));
+  const auto more = root.find("additional_special_tokens");
+  if (!more || !more->is_array()) return;
+  if (more->size() > kMostSpecials)
+    file.unsupported("has more than " + std::to_string(kMostSpecials) +
+                     " additional_special_tokens");
+  for (const JsonValue& item : more->elements()) {
+    const auto text = item.is_object() ? item.find("content") : item;
+    if (text && text->is_string()) config.specials.push_back(text->text());
   }
 }
 
@@ -53,57 +52,68 @@ std::optional<uint64_t> number_of(std::string_view text) {
 }
 
 void read_tokenizer_settings(const JsonFile& file, TokenizerConfig& config) {
-  const Value& root = file.root();
+  const JsonValue root = file.root();
   config.tokenizer_class = file.string(root, "tokenizer_class", "");
-  if (const Value* const flag = JsonFile::find(root, "add_bos_token"); flag && flag->IsBool())
-    config.add_bos = flag->GetBool();
-  if (const Value* const flag = JsonFile::find(root, "add_eos_token"); flag && flag->IsBool())
-    config.add_eos = flag->GetBool();
-  const Value* const added = JsonFile::find(root, "added_tokens_decoder");
-  if (added == nullptr || !added->IsObject()) return;
-  for (const auto& [key, value] : added->GetObject()) {
+  if (const auto flag = root.find("add_bos_token"); flag && flag->is_bool())
+    config.add_bos = flag->truth();
+  if (const auto flag = root.find("add_eos_token"); flag && flag->is_bool())
+    config.add_eos = flag->truth();
+  const auto added = root.find("added_tokens_decoder");
+  if (!added) return;
+  AddedSpecs specs(file, config.added);
+  for (const auto& [key, value] : added->members()) {
     AddedSpec spec = read_added_token(file, value);
-    spec.id = number_of(view_of(key));
-    config.added.push_back(std::move(spec));
+    spec.id = number_of(key.text());
+    specs.add(std::move(spec));
   }
 }
 
 void read_added_ids(const JsonFile& file, TokenizerConfig& config) {
-  for (const auto& [key, value] : file.root().GetObject()) {
-    if (!value.IsUint64()) file.corrupt("an id is no natural number");
+  AddedSpecs specs(file, config.added);
+  for (const auto& [key, value] : file.root().members()) {
     AddedSpec spec;
-    spec.token.text = view_of(key);
-    spec.id = value.GetUint64();
-    config.added.push_back(std::move(spec));
+    spec.token.text = key.text();
+    spec.id = value.whole();
+    if (!spec.id) file.corrupt("an id is no natural number");
+    specs.add(std::move(spec));
   }
 }
 
 /// eos_token_id: a number or a list of numbers.
-void add_ends(const Value& owner, TokenizerConfig& config) {
-  const Value* const ids = JsonFile::find(owner, "eos_token_id");
-  if (ids == nullptr) return;
-  const auto add = [&](const Value& id) {
-    if (!id.IsUint64()) return;
+void add_ends(const JsonValue& owner, TokenizerConfig& config) {
+  const auto ids = owner.find("eos_token_id");
+  if (!ids) return;
+  const auto add = [&](const JsonValue& value) {
+    const auto id = value.whole();
+    if (!id) return;
     if (!config.ends) config.ends.emplace();
-    config.ends->push_back(id.GetUint64());
+    config.ends->push_back(*id);
   };
-  if (ids->IsArray()) {
-    for (const Value& id : ids->GetArray()) add(id);
+  if (ids->is_array()) {
+    for (const JsonValue& id : ids->elements()) add(id);
   } else {
     add(*ids);
   }
 }
 
-void read_model_ids(const Value& owner, TokenizerConfig& config) {
+void read_model_ids(const JsonValue& owner, TokenizerConfig& config) {
   add_ends(owner, config);
-  const Value* const bos = JsonFile::find(owner, "bos_token_id");
-  if (bos != nullptr && bos->IsUint64() && !config.bos_id) config.bos_id = bos->GetUint64();
+  const auto bos = owner.find("bos_token_id");
+  if (bos && !config.bos_id) config.bos_id = bos->whole();
   if (config.ends && !config.eos_id && !config.ends->empty()) config.eos_id = config.ends->front();
 }
 
 }  // namespace
 
-AddedSpec read_added_token(const JsonFile& file, const Value& value) {
+void AddedSpecs::add(AddedSpec spec) {
+  if (spec.token.text.empty()) return;
+  cost_ += kAddedTokenBytes + kAddedTextCopies * spec.token.text.size();
+  if (cost_ > 2 * file_.size() + kSmallTokenizer)
+    file_.corrupt("has more added tokens than a file of its size can describe");
+  list_.push_back(std::move(spec));
+}
+
+AddedSpec read_added_token(const JsonFile& file, const JsonValue& value) {
   AddedSpec spec;
   spec.token.text = file.string(value, "content", "");
   spec.token.control = file.flag(value, "special", false);
@@ -120,8 +130,10 @@ TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder) {
   if (const auto file = open_json(folder, "tokenizer_config.json")) {
     read_roles(*file, config);
     read_tokenizer_settings(*file, config);
-    says_bos = file->root().HasMember("bos_token");
-    says_eos = file->root().HasMember("eos_token");
+    for (const auto& [key, value] : file->root().members()) {
+      says_bos = says_bos || key.text_is("bos_token");
+      says_eos = says_eos || key.text_is("eos_token");
+    }
   }
   if (const auto file = open_json(folder, "special_tokens_map.json")) read_roles(*file, config);
   if (const auto file = open_json(folder, "added_tokens.json")) read_added_ids(*file, config);
@@ -129,8 +141,7 @@ TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder) {
     read_model_ids(file->root(), config);
   if (const auto file = open_json(folder, "config.json")) {
     read_model_ids(file->root(), config);
-    if (const Value* const text = JsonFile::find(file->root(), "text_config"))
-      read_model_ids(*text, config);
+    if (const auto text = file->root().find("text_config")) read_model_ids(*text, config);
   }
   if (says_bos || config.bos) config.bos_id.reset();
   if (says_eos || config.eos) config.eos_id.reset();

@@ -4,10 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "json_file.h"
 #include "tokenizer/added_tokens.h"
-#include "tokenizer/json_file.h"
 
 namespace spnl::modelkit {
+
+/// What an added token costs in memory, with all that finds it in texts: so much, and so many times
+/// its text. And what any tokenizer may cost.
+constexpr size_t kAddedTokenBytes = 300, kAddedTextCopies = 12, kSmallTokenizer = 1 << 20;
 
 /// An added token as configuration files describe it.
 struct AddedSpec {
@@ -28,8 +32,21 @@ struct TokenizerConfig {
   std::vector<std::string> specials;  ///< spellings of bos, eos, unk, pad ..., if they are tokens
 };
 
+/// Added tokens of one file, in a list of several files. Refuses (Error(kCorrupt)) a file whose
+/// tokens would cost more memory than is in proportion to it.
+class AddedSpecs {
+ public:
+  AddedSpecs(const JsonFile& file, std::vector<AddedSpec>& list) : file_(file), list_(list) {}
+  void add(AddedSpec spec);  ///< one without text is none
+
+ private:
+  const JsonFile& file_;
+  std::vector<AddedSpec>& list_;
+  size_t cost_ = 0;
+};
+
 /// An entry of "added_tokens" or "added_tokens_decoder", without its id.
-AddedSpec read_added_token(const JsonFile& file, const JsonFile::Value& value);
+AddedSpec read_added_token(const JsonFile& file, const JsonValue& value);
 
 /// Throws Error(kCorrupt) for a file that cannot be understood.
 TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder);

@@ -1,7 +1,7 @@
 #pragma once
 #include <string_view>
 
-#include "tokenizer/json_file.h"
+#include "json_file.h"
 #include "tokenizer/pipeline.h"
 #include "tokenizer/tokenizer_config.h"
 

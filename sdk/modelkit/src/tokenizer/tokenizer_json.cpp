@@ -13,50 +13,111 @@
 namespace spnl::modelkit {
 namespace {
 
-using Value = JsonFile::Value;
-
 /// Files of old versions do not say which model they hold.
-std::string_view model_type(const JsonFile& file, const Value& model) {
-  const std::string_view type = file.string(model, "type", "");
+std::string model_type(const JsonFile& file, const JsonValue& model) {
+  std::string type = file.string(model, "type", "");
   if (!type.empty()) return type;
-  if (JsonFile::find(model, "merges") != nullptr) return "BPE";
-  const Value* const vocab = JsonFile::find(model, "vocab");
-  if (vocab != nullptr && vocab->IsArray()) return "Unigram";
-  return JsonFile::find(model, "continuing_subword_prefix") != nullptr ? "WordPiece" : "WordLevel";
+  if (model.find("merges")) return "BPE";
+  const auto vocab = model.find("vocab");
+  if (vocab && vocab->is_array()) return "Unigram";
+  return model.find("continuing_subword_prefix") ? "WordPiece" : "WordLevel";
 }
 
-void read_vocabulary(const JsonFile& file, const Value& model, VocabularyBuilder& builder) {
-  const Value* const vocab = JsonFile::find(model, "vocab");
-  if (vocab == nullptr || !vocab->IsObject()) file.corrupt("model.vocab is no object");
-  for (const auto& [text, id] : vocab->GetObject()) {
-    if (!id.IsUint64()) file.corrupt("model.vocab: an id is no natural number");
-    builder.set(id.GetUint64(), view_of(text));
-  }
+constexpr size_t kLeastMemberBytes = 5;  // "":0,
+
+constexpr size_t kTokenBytes = 28, kMergeBytes = 17;  // what a tokenizer keeps of each
+
+constexpr size_t kMostSectionBytes = 512 << 10;  // a table of characters takes 310 KiB
+
+/// A part of the pipeline; none when it is absent or null.
+std::optional<JsonValue> find_section(const JsonFile& file, const char* key) {
+  const auto section = file.root().find(key);
+  if (section && section->text_size() > kMostSectionBytes)
+    file.unsupported(std::string(key) + " is larger than that of any tokenizer");
+  return section;
 }
 
-std::vector<double> read_unigram_vocabulary(const JsonFile& file, const Value& model,
+/// Refuses a file of so many tiny parts that what is made of them would be far larger than itself.
+void check_room(const JsonFile& file, const JsonValue& model) {
+  const auto count = [&](const char* key) {
+    const auto list = model.find(key);
+    return list ? list->size() : 0;
+  };
+  const size_t bytes = count("vocab") * kTokenBytes + count("merges") * kMergeBytes;
+  if (bytes > 2 * file.size() + kSmallTokenizer)
+    file.corrupt("has more tokens and merges than a file of its size can spell out");
+}
+
+/// The two elements of a list that has no others.
+std::optional<std::pair<JsonValue, JsonValue>> pair_in(const JsonValue& list) {
+  auto element = list.elements().begin();
+  const auto end = list.elements().end();
+  if (element == end) return std::nullopt;
+  const JsonValue first = *element;
+  if (++element == end) return std::nullopt;
+  const JsonValue second = *element;
+  if (++element != end) return std::nullopt;
+  return std::pair(first, second);
+}
+
+std::vector<double> read_unigram_vocabulary(const JsonFile& file, const JsonValue& model,
                                             VocabularyBuilder& builder) {
-  const Value* const vocab = file.array(model, "vocab");
-  if (vocab == nullptr || vocab->Empty()) file.corrupt("model.vocab is empty");
+  const auto vocab = file.array(model, "vocab");
+  const size_t count = vocab ? vocab->size() : 0;
+  if (count == 0) file.corrupt("model.vocab is empty");
   std::vector<double> scores;
-  scores.reserve(vocab->Size());
-  for (const Value& entry : vocab->GetArray()) {
-    const bool pair = entry.IsArray() && entry.Size() == 2 && entry[0].IsString() &&
-                      entry[1].IsNumber() && std::isfinite(entry[1].GetDouble());
-    if (!pair) file.corrupt("model.vocab: an entry is no pair of text and number");
-    scores.push_back(entry[1].GetDouble());
-    builder.set(scores.size() - 1, view_of(entry[0]), VocabularyBuilder::kNormal, scores.back());
+  scores.reserve(count);
+  size_t bytes = 0;
+  for (const JsonValue& entry : vocab->elements())
+    if (entry.size() > 0) bytes += (*entry.elements().begin()).text_size();
+  builder.reserve(count, bytes);
+  std::string text;
+  for (const JsonValue& entry : vocab->elements()) {
+    const auto pair = pair_in(entry);
+    if (!pair || !pair->first.is_string() || !pair->second.is_number() ||
+        !std::isfinite(pair->second.number()))
+      file.corrupt("model.vocab: an entry is no pair of text and number");
+    scores.push_back(pair->second.number());
+    text.clear();
+    pair->first.append_text_to(text);
+    builder.set(scores.size() - 1, text, VocabularyBuilder::kNormal, scores.back());
   }
   return scores;
 }
 
-std::optional<int32_t> find_unknown(const JsonFile& file, const Value& model,
+std::optional<int32_t> find_unknown(const JsonFile& file, const JsonValue& model,
                                     const Vocabulary& vocabulary, std::string_view otherwise) {
   const int32_t id = vocabulary.find(file.string(model, "unk_token", otherwise));
   return id < 0 ? std::nullopt : std::optional(id);
 }
 
-std::unique_ptr<TokenModel> read_bpe(const JsonFile& file, const Value& model,
+/// Each is a pair, or a string with a blank between the two.
+void add_merges(const JsonFile& file, const JsonValue& merges, CharacterBpe& bpe) {
+  std::string left, right;
+  size_t i = 0;
+  for (const JsonValue& merge : merges.elements()) {
+    left.clear();
+    right.clear();
+    if (merge.is_string()) {
+      merge.append_text_to(left);
+      const size_t blank = left.find(' ');
+      if (blank == left.npos || left.find(' ', blank + 1) != left.npos)
+        file.corrupt("model.merges: entry " + std::to_string(i) + " is no pair");
+      right.assign(left, blank + 1);
+      left.resize(blank);
+    } else {
+      const auto pair = pair_in(merge);
+      if (!pair || !pair->first.is_string() || !pair->second.is_string())
+        file.corrupt("model.merges: entry " + std::to_string(i) + " is no pair");
+      pair->first.append_text_to(left);
+      pair->second.append_text_to(right);
+    }
+    bpe.add_merge(left, right);
+    ++i;
+  }
+}
+
+std::unique_ptr<TokenModel> read_bpe(const JsonFile& file, const JsonValue& model,
                                      const Vocabulary& vocabulary) {
   BpeOptions options;
   options.unknown = find_unknown(file, model, vocabulary, "");
@@ -65,22 +126,14 @@ std::unique_ptr<TokenModel> read_bpe(const JsonFile& file, const Value& model,
   options.ignore_merges = file.flag(model, "ignore_merges", false);
   options.prefix = file.string(model, "continuing_subword_prefix", "");
   options.suffix = file.string(model, "end_of_word_suffix", "");
-  const Value* const merges = file.array(model, "merges");
-  const auto rule = [&](size_t i) -> CharacterBpe::Rule {
-    const Value& merge = (*merges)[static_cast<rapidjson::SizeType>(i)];
-    if (merge.IsArray() && merge.Size() == 2 && merge[0].IsString() && merge[1].IsString())
-      return {view_of(merge[0]), view_of(merge[1])};
-    const std::string_view text = merge.IsString() ? view_of(merge) : std::string_view();
-    const size_t blank = text.find(' ');
-    if (blank == std::string_view::npos || text.find(' ', blank + 1) != std::string_view::npos)
-      file.corrupt("model.merges: entry " + std::to_string(i) + " is no pair");
-    return {text.substr(0, blank), text.substr(blank + 1)};
-  };
-  return std::make_unique<CharacterBpe>(vocabulary, std::move(options),
-                                        merges == nullptr ? 0 : merges->Size(), rule);
+  const auto merges = file.array(model, "merges");
+  auto bpe =
+      std::make_unique<CharacterBpe>(vocabulary, std::move(options), merges ? merges->size() : 0);
+  if (merges) add_merges(file, *merges, *bpe);
+  return bpe;
 }
 
-std::unique_ptr<TokenModel> make_unigram(const JsonFile& file, const Value& model,
+std::unique_ptr<TokenModel> make_unigram(const JsonFile& file, const JsonValue& model,
                                          const Vocabulary& vocabulary, std::vector<double> scores) {
   UnigramOptions options;
   const auto unknown = file.number(model, "unk_id");
@@ -97,35 +150,36 @@ class PostProcessor {
  public:
   PostProcessor(const JsonFile& file, Pipeline& parts) : file_(file), parts_(parts) {}
 
-  void read(const Value& value) {
-    const std::string_view type = file_.type(value, "a post-processor");
+  void read(const JsonValue& value) {
+    const std::string type = file_.type(value, "a post-processor");
     if (type == "Sequence") {
-      if (const Value* const list = file_.array(value, "processors")) {
-        for (const Value& step : list->GetArray()) read(step);
+      if (const auto list = file_.array(value, "processors")) {
+        for (const JsonValue& step : list->elements()) read(step);
       }
     } else if (type == "TemplateProcessing") {
       read_template(value);
     } else if (type == "BertProcessing" || type == "RobertaProcessing") {
       surround({pair_id(value, "cls")}, {pair_id(value, "sep")});
     } else if (type != "ByteLevel") {
-      file_.unsupported("post-processor \"" + std::string(type.substr(0, 60)) + "\" is unknown");
+      file_.unsupported("post-processor \"" + type.substr(0, 60) + "\" is unknown");
     }
   }
 
  private:
   using Ids = std::vector<int32_t>;
 
-  int32_t checked(const Value& id) const {
-    if (!id.IsUint64() || id.GetUint64() >= static_cast<uint64_t>(parts_.vocabulary->size()))
+  int32_t checked(const JsonValue& value) const {
+    const auto id = value.whole();
+    if (!id || *id >= static_cast<uint64_t>(parts_.vocabulary->size()))
       file_.corrupt("post_processor: an id is outside the vocabulary");
-    return static_cast<int32_t>(id.GetUint64());
+    return static_cast<int32_t>(*id);
   }
 
-  int32_t pair_id(const Value& value, const char* key) const {
-    const Value* const pair = file_.array(value, key);
-    if (pair == nullptr || pair->Size() != 2)
-      file_.corrupt(std::string("post_processor: ") + key + " is no pair");
-    return checked((*pair)[1]);
+  int32_t pair_id(const JsonValue& value, const char* key) const {
+    const auto list = file_.array(value, key);
+    const auto pair = list ? pair_in(*list) : std::nullopt;
+    if (!pair) file_.corrupt(std::string("post_processor: ") + key + " is no pair");
+    return checked(pair->second);
   }
 
   void surround(Ids before, const Ids& after) {
@@ -134,25 +188,25 @@ class PostProcessor {
     parts_.suffix.insert(parts_.suffix.end(), after.begin(), after.end());
   }
 
-  void read_template(const Value& value) {
-    const Value* const single = file_.array(value, "single");
-    if (single == nullptr) return;
+  void read_template(const JsonValue& value) {
+    const auto single = file_.array(value, "single");
+    if (!single) return;
     Ids before, after;
     bool text_seen = false;
-    for (const Value& piece : single->GetArray()) {
-      const Value* const special = JsonFile::find(piece, "SpecialToken");
-      if (special == nullptr) {
+    for (const JsonValue& piece : single->elements()) {
+      const auto special = piece.find("SpecialToken");
+      if (!special) {
         if (text_seen) file_.unsupported("post_processor: a template has its text twice");
         text_seen = true;
         continue;
       }
-      const std::string name(file_.string(*special, "id", ""));
-      const Value* const tokens = JsonFile::find(value, "special_tokens");
-      const Value* const entry =
-          tokens == nullptr ? nullptr : JsonFile::find(*tokens, name.c_str());
-      const Value* const ids = entry == nullptr ? nullptr : file_.array(*entry, "ids");
-      if (ids == nullptr) file_.corrupt("post_processor: a special token has no ids");
-      for (const Value& id : ids->GetArray()) (text_seen ? after : before).push_back(checked(id));
+      const std::string name = file_.string(*special, "id", "");
+      const auto tokens = value.find("special_tokens");
+      const auto entry = tokens ? tokens->find(name) : std::nullopt;
+      const auto ids = entry ? file_.array(*entry, "ids") : std::nullopt;
+      if (!ids) file_.corrupt("post_processor: a special token has no ids");
+      for (const JsonValue& id : ids->elements())
+        (text_seen ? after : before).push_back(checked(id));
     }
     surround(std::move(before), after);
   }
@@ -174,40 +228,58 @@ void add_normalized_tokens(std::vector<AddedToken> tokens, Pipeline& parts) {
 
 }  // namespace
 
+void read_vocabulary(const JsonFile& file, const JsonValue& vocab, VocabularyBuilder& builder) {
+  const size_t count = vocab.size();
+  builder.reserve(count, vocab.text_size() - kLeastMemberBytes * count);
+  std::string text;
+  for (const auto& [key, value] : vocab.members()) {
+    const auto id = value.whole();
+    if (!id) file.corrupt("model.vocab: an id is no natural number");
+    text.clear();
+    key.append_text_to(text);
+    builder.set(*id, text);
+  }
+}
+
 Pipeline read_tokenizer_json(const JsonFile& file, const TokenizerConfig& config) {
-  const Value& root = file.root();
-  const Value* const model = JsonFile::find(root, "model");
-  if (model == nullptr || !model->IsObject()) file.corrupt("has no model");
-  const std::string_view type = model_type(file, *model);
+  const JsonValue root = file.root();
+  const auto model = root.find("model");
+  if (!model || !model->is_object()) file.corrupt("has no model");
+  const std::string type = model_type(file, *model);
   const bool unigram = type == "Unigram";
   if (!unigram && type != "BPE" && type != "WordPiece" && type != "WordLevel")
-    file.unsupported("model \"" + std::string(type.substr(0, 60)) + "\" is unknown");
+    file.unsupported("model \"" + type.substr(0, 60) + "\" is unknown");
+  check_room(file, *model);
 
   Pipeline parts;
-  VocabularyBuilder builder(file.name(), file.size());
+  VocabularyBuilder builder(file.name(), file.size() / kLeastTokenBytes);
   std::vector<double> scores;
   if (unigram) {
     scores = read_unigram_vocabulary(file, *model, builder);
   } else {
-    read_vocabulary(file, *model, builder);
+    const auto vocab = model->find("vocab");
+    if (!vocab || !vocab->is_object()) file.corrupt("model.vocab is no object");
+    read_vocabulary(file, *vocab, builder);
   }
-  if (const Value* const added = file.array(root, "added_tokens")) {
-    for (const Value& value : added->GetArray()) {
+  if (const auto added = file.array(root, "added_tokens")) {
+    std::vector<AddedSpec> list;
+    AddedSpecs specs(file, list);
+    for (const JsonValue& value : added->elements()) {
       AddedSpec spec = read_added_token(file, value);
       spec.id = file.number(value, "id");
-      builder.add(std::move(spec));
+      specs.add(std::move(spec));
     }
+    for (AddedSpec& spec : list) builder.add(std::move(spec));
   }
-  if (const Value* const value = JsonFile::find(root, "normalizer"))
+  if (const auto value = find_section(file, "normalizer"))
     parts.normalizer = read_normalizer(file, *value);
   add_normalized_tokens(builder.finish(config, parts), parts);
   const Vocabulary& vocabulary = *parts.vocabulary;
 
-  if (const Value* const value = JsonFile::find(root, "pre_tokenizer"))
+  if (const auto value = find_section(file, "pre_tokenizer"))
     parts.pre_tokenizer = read_pre_tokenizer(file, *value);
-  if (const Value* const value = JsonFile::find(root, "decoder"))
-    parts.decoder = read_decoder(file, *value);
-  if (const Value* const value = JsonFile::find(root, "post_processor"))
+  if (const auto value = find_section(file, "decoder")) parts.decoder = read_decoder(file, *value);
+  if (const auto value = find_section(file, "post_processor"))
     PostProcessor(file, parts).read(*value);
   apply_bos_settings(config, parts);
 

@@ -1,19 +1,19 @@
 #pragma once
-#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "tokenizer/pipeline.h"
+#include "tokenizer/token_texts.h"
 #include "tokenizer/tokenizer_config.h"
 
 namespace spnl::modelkit {
 
-/// Collects tokens in any order and makes a Vocabulary of them. Texts must live until finish().
+/// Collects tokens in any order and makes a Vocabulary of them.
 class VocabularyBuilder {
  public:
   /// What TokenizerData calls types.
-  enum Type : int64_t {
+  enum Type : uint8_t {
     kNormal = 1,
     kUnknown = 2,
     kControl = 3,
@@ -23,14 +23,16 @@ class VocabularyBuilder {
     kOutside = kOutsideType
   };
 
-  /// `file_bytes`: no file of that size can mean ids above it.
-  explicit VocabularyBuilder(std::string name, size_t file_bytes);
+  /// `most_ids`: how many tokens fit into the file. Ids above them, and above 32768, are refused:
+  /// room for them would cost more than the file.
+  explicit VocabularyBuilder(std::string name, size_t most_ids);
+  void reserve(size_t tokens, size_t text_bytes);
   /// Throws Error(kCorrupt) for an id that is too high.
   void set(uint64_t id, std::string_view text, Type type = kNormal, double score = 0);
   /// An added token: of the model's own, or with the next free id as the library counts them.
   void add(AddedSpec spec) { added_.push_back(std::move(spec)); }
   /// How many ids there are now.
-  size_t size() const { return tokens_.size(); }
+  size_t size() const { return texts_.size(); }
 
   /// Makes parts.vocabulary and parts.added (those found after normalisation are returned), with
   /// what the configuration says of them.
@@ -43,11 +45,10 @@ class VocabularyBuilder {
 
   std::string name_;
   size_t limit_, count_ = 0;
-  std::vector<std::string_view> tokens_;
-  std::vector<int64_t> types_;
-  std::vector<double> scores_;
+  TokenTexts texts_;
+  std::vector<uint8_t> types_;
+  std::vector<float> scores_;  // empty while all are 0
   std::vector<AddedSpec> added_;
-  std::deque<std::string> own_texts_;
 };
 
 /// The ids around a text: what the configuration says explicitly wins over the file's own.

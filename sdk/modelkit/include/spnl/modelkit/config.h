@@ -9,6 +9,9 @@
 
 namespace spnl::modelkit {
 
+class JsonFile;
+class JsonValue;
+
 /// A JSON object of a model folder (config.json, tokenizer_config.json, ...) with checked, typed
 /// look-ups. A cheap handle to shared, constant data: copies are free, const use is thread-safe. A
 /// member that is null counts as absent.
@@ -49,12 +52,12 @@ class Config {
 
  private:
   struct Document;
-  Config(std::shared_ptr<const Document> document, const void* object, std::string prefix);
-  const void* value(std::string_view key) const;
+  Config(const std::filesystem::path& file, std::unique_ptr<const JsonFile> json);
+  Config(std::shared_ptr<const Document> document, const JsonValue& object, std::string prefix);
 
   std::shared_ptr<const Document> document_;
-  const void* object_ = nullptr;  ///< in document_
-  std::string prefix_;            ///< "rope_parameters." for a nested object
+  std::shared_ptr<const JsonValue> object_;  ///< in document_
+  std::string prefix_;                       ///< "rope_parameters." for a nested object
 };
 
 }  // namespace spnl::modelkit
