@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <span>
 
 #include "backends/abi_check.h"
 #include "hub/printable.h"
 #include "spnl/backend.hpp"
 #include "spnl/error.h"
+#include "spnl/query.h"
 
 namespace spnl {
 
@@ -51,30 +53,63 @@ FinishReason reason_of(int32_t finish) {
   }
 }
 
-Usage usage_of(const spnl_usage* usage) {
-  if (usage == nullptr || usage->struct_size < kMinUsage) return {};
-  return {usage->prompt_tokens, usage->cached_tokens,  usage->output_tokens, usage->queue_ns,
-          usage->prefill_ns,    usage->first_token_ns, usage->decode_ns};
+/// Names of the ABI's enumerations; index 0 is the backend's default.
+constexpr std::string_view kModes[] = {"", "exact", "block", "blend"};
+constexpr std::string_view kContexts[] = {"", "none", "bos", "preamble", "prefix", "lineage"};
+constexpr std::string_view kOrders[] = {"", "given", "canonical"};
+
+std::string name_of(std::span<const std::string_view> names, int32_t value) {
+  const bool known = value > 0 && static_cast<size_t>(value) < names.size();
+  return known ? std::string(names[static_cast<size_t>(value)]) : "";
 }
 
-/// "", "exact", "block", "blend", "blend:K".
-void set_span_mode(const std::string& mode, spnl_request& wire) {
-  if (mode.empty()) return;
-  if (mode == "exact") {
-    wire.span_mode = SPNL_SPAN_EXACT;
-  } else if (mode == "block") {
-    wire.span_mode = SPNL_SPAN_BLOCK;
-  } else if (mode == "blend") {
-    wire.span_mode = SPNL_SPAN_BLEND;
-  } else {
-    wire.span_mode = SPNL_SPAN_BLEND;
-    const std::string_view rows =
-        mode.starts_with("blend:") ? std::string_view(mode).substr(6) : "";
-    const auto [end, failed] = std::from_chars(rows.data(), rows.data() + rows.size(), wire.span_k);
-    if (rows.empty() || failed != std::errc() || end != rows.data() + rows.size())
-      throw Error(ErrorCode::kBadQuery, "no span mode '" + hub::printable(mode, 80) + "'", "",
-                  "use exact, block, blend or blend:K");
+int32_t value_of(std::span<const std::string_view> names, std::string_view name, const char* what,
+                 const char* hint) {
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found == names.end())
+    throw Error(ErrorCode::kBadQuery,
+                "no span " + std::string(what) + " '" + hub::printable(name, 80) + "'", "", hint);
+  return static_cast<int32_t>(found - names.begin());
+}
+
+Usage usage_of(const spnl_usage* usage) {
+  if (usage == nullptr || usage->struct_size < kMinUsage) return {};
+  Usage copy;
+  copy.prompt_tokens = usage->prompt_tokens;
+  copy.cached_tokens = usage->cached_tokens;
+  copy.output_tokens = usage->output_tokens;
+  copy.queue_ns = usage->queue_ns;
+  copy.prefill_ns = usage->prefill_ns;
+  copy.first_token_ns = usage->first_token_ns;
+  copy.decode_ns = usage->decode_ns;
+  if (SPNL_HAS(spnl_usage, usage, span_context)) {
+    copy.span_mode = name_of(kModes, usage->span_mode);
+    copy.span_context = name_of(kContexts, usage->span_context);
   }
+  return copy;
+}
+
+std::vector<uint64_t> counts_of(const spnl_usage* usage, const uint64_t* spnl_usage::*counts) {
+  if (usage == nullptr || usage->struct_size < kMinUsage || usage->*counts == nullptr) return {};
+  return {usage->*counts, usage->*counts + usage->n_fragments};
+}
+
+void set_span_mode(const std::string& mode, spnl_request& wire) {
+  constexpr std::string_view kBlend = "blend:";
+  if (mode.empty()) return;
+  std::string_view name = mode;
+  if (is_span_mode(mode) && mode.starts_with(kBlend)) {
+    std::from_chars(mode.data() + kBlend.size(), mode.data() + mode.size(), wire.span_k);
+    name = name.substr(0, kBlend.size() - 1);
+  }
+  wire.span_mode = value_of(kModes, name, "mode", "use exact, block, blend or blend:K");
+}
+
+void set_spans(const GenerateRequest& request, spnl_request& wire) {
+  set_span_mode(request.span_mode, wire);
+  wire.span_context = value_of(kContexts, request.span_context, "context",
+                               "use none, bos, preamble, prefix or lineage");
+  wire.span_order = value_of(kOrders, request.span_order, "order", "use given or canonical");
 }
 
 template <class T, class U>
@@ -139,6 +174,8 @@ std::optional<EventCopy> EventCopy::from(const spnl_event& event) {
   if (copy.finish) {
     copy.reason = reason_of(event.finish);
     copy.usage = usage_of(event.usage);
+    copy.fragment_tokens = counts_of(event.usage, &spnl_usage::fragment_tokens);
+    copy.fragment_cached = counts_of(event.usage, &spnl_usage::fragment_cached);
     if (copy.reason == FinishReason::kError)
       copy.error = event.error != nullptr && event.error->struct_size >= kMinError
                        ? failure_text(event.error->code, *event.error)
@@ -159,7 +196,7 @@ RequestWire::RequestWire(const GenerateRequest& request, uint64_t user_id, bool 
   wire.user_id = user_id;
   wire.prompt = prompt.get();
   wire.sampling = &sampling;
-  set_span_mode(request.span_mode, wire);
+  if (spans) set_spans(request, wire);
 }
 
 Generation::Generation(uint64_t number, GenerateRequest request, GenerateHandlers handlers)
@@ -196,7 +233,9 @@ bool Generation::apply(EventCopy&& event, std::string& problem) {
     ended_[event.sample] = true;
     --unfinished_;
     sample.finish = event.reason;
-    sample.usage = event.usage;
+    sample.usage = std::move(event.usage);
+    sample.usage.fragments =
+        fragment_usage(request_.prompt, event.fragment_tokens, event.fragment_cached);
     sample.error = std::move(event.error);
     if (event.reason == FinishReason::kCancelled && !failure_.empty()) {
       sample.finish = FinishReason::kError;

@@ -19,6 +19,7 @@ struct EventCopy {
   std::string text, error;
   std::vector<int32_t> tokens;
   Usage usage;
+  std::vector<uint64_t> fragment_tokens, fragment_cached;  ///< by fragment of the prompt
 
   /// Empty for what is not an event of a kind that this host knows.
   static std::optional<EventCopy> from(const spnl_event& event);
@@ -26,7 +27,8 @@ struct EventCopy {
 
 /// A request in the ABI's form; points into what it was made from.
 struct RequestWire {
-  /// Throws Error(kBadQuery) for a span mode that does not exist.
+  /// Throws Error(kBadQuery) for a span setting that does not exist. Without `spans` groups and
+  /// span settings are left out.
   RequestWire(const GenerateRequest& request, uint64_t user_id, bool spans);
   RequestWire(const RequestWire&) = delete;
   RequestWire& operator=(const RequestWire&) = delete;

@@ -1,5 +1,6 @@
 #include "backends/prompt_wire.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "spnl/backend.hpp"
@@ -39,6 +40,12 @@ int32_t kind_of(Prompt::Kind kind) {
   return SPNL_FRAG_ORDERED;
 }
 
+uint32_t flags_of(const Prompt& prompt) {
+  return (prompt.parse_special ? SPNL_FRAG_PARSE_SPECIAL : 0u) |
+         (prompt.sees_prefix ? SPNL_FRAG_SEES_PREFIX : 0u) | (prompt.pin ? SPNL_FRAG_PIN : 0u) |
+         (prompt.no_store ? SPNL_FRAG_NO_STORE : 0u);
+}
+
 bool is_group(const Prompt& prompt) {
   return prompt.kind == Prompt::Kind::kOrdered || prompt.kind == Prompt::Kind::kIndependent;
 }
@@ -71,10 +78,11 @@ void PromptWire::add(const Prompt& prompt, int32_t parent, bool spans) {
   const int32_t index = static_cast<int32_t>(fragments_.size());
   spnl_fragment fragment{};
   fragment.struct_size = sizeof fragment;
-  fragment.flags = prompt.parse_special ? SPNL_FRAG_PARSE_SPECIAL : 0u;
+  fragment.flags = flags_of(prompt);
   fragment.kind = kind_of(prompt.kind);
   fragment.parent = parent;
   fragment.lineage = prompt.lineage;
+  fragment.next_use = prompt.next_use;
   if (prompt.kind == Prompt::Kind::kMessage) {
     fragment.role = role_of(prompt.role);
     fragment.text = abi::str(prompt.text);
@@ -85,6 +93,58 @@ void PromptWire::add(const Prompt& prompt, int32_t parent, bool spans) {
   fragments_.push_back(fragment);
   if (is_group(prompt))
     for (const Prompt& child : prompt.children) add(child, index, spans);
+}
+
+namespace {
+
+/// Walks a tree as PromptWire does, with the groups.
+class FragmentCounter {
+ public:
+  FragmentCounter(const std::vector<uint64_t>& tokens, const std::vector<uint64_t>& cached)
+      : tokens_(tokens), cached_(cached) {}
+
+  void add(const Prompt& prompt, const std::string& path, bool independent) {
+    const size_t index = next_++;
+    if (independent && index < tokens_.size())
+      out.push_back({path, beginning(prompt), tokens_[index], cached_[index]});
+    if (is_group(prompt)) add_children(prompt, path);
+  }
+
+  void add_children(const Prompt& prompt, const std::string& path) {
+    for (size_t i = 0; i < prompt.children.size(); ++i)
+      add(prompt.children[i], (path.empty() ? "" : path + ".") + std::to_string(i),
+          prompt.kind == Prompt::Kind::kIndependent);
+  }
+
+  bool complete() const { return next_ == tokens_.size() && next_ == cached_.size(); }
+
+  std::vector<FragmentUsage> out;
+
+ private:
+  static std::string beginning(const Prompt& prompt) {
+    constexpr size_t kShown = 40;
+    const Prompt* at = &prompt;
+    while (!at->children.empty()) at = &at->children.front();
+    size_t end = std::min(kShown, at->text.size());
+    while (end < at->text.size() && (at->text[end] & 0xC0) == 0x80) ++end;  // whole characters
+    return at->text.substr(0, end);
+  }
+
+  const std::vector<uint64_t>&tokens_, &cached_;
+  size_t next_ = 0;
+};
+
+}  // namespace
+
+std::vector<FragmentUsage> fragment_usage(const Prompt& prompt, const std::vector<uint64_t>& tokens,
+                                          const std::vector<uint64_t>& cached) {
+  FragmentCounter counter(tokens, cached);
+  if (prompt.kind == Prompt::Kind::kOrdered)
+    counter.add_children(prompt, "");
+  else
+    counter.add(prompt, "", false);
+  if (!counter.complete()) return {};  // of a prompt whose groups were not kept
+  return std::move(counter.out);
 }
 
 }  // namespace spnl::backends

@@ -28,4 +28,9 @@ class PromptWire {
   spnl_prompt wire_{};
 };
 
+/// What a backend counted for the fragments of `prompt`'s wire with groups, for the children of
+/// independent groups; empty when the counts are of another number of fragments.
+std::vector<FragmentUsage> fragment_usage(const Prompt& prompt, const std::vector<uint64_t>& tokens,
+                                          const std::vector<uint64_t>& cached);
+
 }  // namespace spnl::backends

@@ -1,5 +1,6 @@
 #include "evaluator/prompt.h"
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -83,6 +84,11 @@ Prompt build_prompt(const Query& input) {
     open.push_back(inner);
   }
   return root;
+}
+
+bool has_independent(const Prompt& prompt) {
+  return prompt.kind == Prompt::Kind::kIndependent ||
+         std::any_of(prompt.children.begin(), prompt.children.end(), has_independent);
 }
 
 Prompt user_prompt(const std::string& text) {

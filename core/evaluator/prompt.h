@@ -9,6 +9,9 @@ namespace spnl::evaluator {
 /// section 6.2).
 Prompt build_prompt(const Query& input);
 
+/// Whether a group in it is independent.
+bool has_independent(const Prompt& prompt);
+
 /// The prompt that asks one thing; empty for an empty text.
 Prompt user_prompt(const std::string& text);
 

@@ -9,6 +9,7 @@
 #include "evaluator/results.h"
 #include "ir/traverse.h"
 #include "optimizer/algebra.h"
+#include "optimizer/stages.h"
 #include "spnl/error.h"
 #include "spnl/optimizer.h"
 
@@ -35,6 +36,8 @@ Run::Run(const Query& query, ModelProvider& provider, const EvaluateOptions& opt
       remote_limit_(num_parallel(options)),
       answers_(check(table_, options)),
       has_monad_(find_monads(table_)),
+      readers_(readers(table_)),
+      uses_(table_, [this](uint32_t node) -> const std::string& { return model_name(node); }),
       progress_(table_.nodes.size()) {
   for (const auto& [unit, by] : sharing_.served_by) served_[by];
 }

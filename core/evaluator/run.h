@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "evaluator/fragment_uses.h"
 #include "evaluator/model_provider.h"
 #include "optimizer/node_table.h"
 #include "optimizer/share.h"
@@ -48,6 +49,7 @@ class Run {
     bool no_room = false;           ///< waits until another model is let go
     uint64_t let_go_before = 0;     ///< let_go_ when loading began
     bool failed = false;            ///< to load, with keep_going
+    bool told_no_spans = false;     ///< a note was given
     std::vector<uint32_t> waiting;  ///< jobs
     size_t active = 0;              ///< requests
   };
@@ -58,6 +60,7 @@ class Run {
     Prompt prompt;  ///< until submitted
     uint64_t seed = 0;
     uint32_t samples = 1, outstanding = 0;
+    bool prefill_only = false;
     bool announced = false;
     std::exception_ptr refusal;  ///< what the model threw instead of generating
     std::vector<Completion> completions;
@@ -113,6 +116,9 @@ class Run {
   Sampling sampling(uint32_t node) const;
   void add_job(GenerateUnit unit, Prompt prompt);
   void submit(uint32_t job);
+  void set_spans(const Job& job, ModelState& state, GenerateRequest& request);
+  bool only_warms_cache(const Job& job, const GenerateRequest& request) const;
+  bool reads_same_model(uint32_t node) const;
   void send(Request request);
   void send_waiting();
   void refused(uint32_t job, uint32_t first_sample, uint32_t samples, std::exception_ptr error);
@@ -131,6 +137,8 @@ class Run {
   const uint32_t remote_limit_;
   std::map<std::string, std::string> answers_;
   const std::vector<bool> has_monad_;
+  const std::vector<uint32_t> readers_;
+  const FragmentUses uses_;
   std::vector<Progress> progress_;
   std::map<GenerateUnit, Served> served_;  ///< units that serve others
   std::shared_ptr<Loop> loop_ = std::make_shared<Loop>();

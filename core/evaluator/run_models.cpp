@@ -2,11 +2,13 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
+#include "evaluator/prompt.h"
 #include "evaluator/request.h"
 #include "evaluator/results.h"
 #include "evaluator/run.h"
 #include "optimizer/sampling.h"
 #include "optimizer/seeds.h"
+#include "optimizer/stages.h"
 #include "spnl/error.h"
 
 namespace spnl::evaluator {
@@ -168,6 +170,8 @@ void Run::submit(uint32_t index) {
   job.completions.resize(job.samples);
   GenerateRequest request = base_request(options_.request, sampling(job.unit.node), job.seed);
   request.prompt = std::move(job.prompt);
+  set_spans(job, models_[model_name(job.unit.node)], request);
+  job.prefill_only = request.prefill_only;
   const bool bulk = state.bulk_repeat || job.samples == 1;
   const uint32_t requests = bulk ? 1 : job.samples;
   request.samples = bulk ? job.samples : 1;
@@ -177,6 +181,40 @@ void Run::submit(uint32_t index) {
     one.seed = seeds::of_sample(*request.seed, i);
     send({index, i, std::move(one), state.model, state.remote});
   }
+}
+
+/// What a request says about the independent groups of its prompt. A model that knows none gets it
+/// without, and that is said once.
+void Run::set_spans(const Job& job, ModelState& state, GenerateRequest& request) {
+  if (!has_independent(request.prompt)) return;
+  const std::vector<std::string>& abilities = state.model->info().capabilities;
+  if (std::find(abilities.begin(), abilities.end(), "spans") != abilities.end()) {
+    uses_.mark(request.prompt, job.unit.node);
+    request.prefill_only = only_warms_cache(job, request);
+    request.prompt_options.no_generation = request.prefill_only;
+    return;
+  }
+  std::string asked = request.span_mode == "exact" ? "" : request.span_mode;
+  if (asked.empty() && request.span_order == "canonical") asked = "canonical order";
+  if (!asked.empty() && !std::exchange(state.told_no_spans, true))
+    observer_.on_note(model_name(job.unit.node) + " does not cache spans: '" + asked +
+                      "' is run as 'exact', in the order given");
+  request.span_mode.clear(), request.span_context.clear(), request.span_order.clear();
+}
+
+/// One greedy token that nobody reads is asked for its prompt's sake alone.
+bool Run::only_warms_cache(const Job& job, const GenerateRequest& request) const {
+  if (request.max_tokens != 1u || request.temperature != 0.0f) return false;
+  for (uint32_t node = job.unit.node; node != 0; node = table_.nodes[node].parent) {
+    if (node != job.unit.node && model_use(*table_.nodes[node].query)) return false;
+    if (std::holds_alternative<Monad>(table_.nodes[node].query->node)) return true;
+  }
+  return std::holds_alternative<Monad>(table_.nodes[0].query->node);
+}
+
+/// Whether the generate that reads what `node` yields, if any, has its model.
+bool Run::reads_same_model(uint32_t node) const {
+  return readers_[node] == kNoReader || model_name(readers_[node]) == model_name(node);
 }
 
 /// Remote engines are asked for a few generations at once, in the order in which they were ready.
@@ -282,7 +320,7 @@ std::exception_ptr Run::problem(const Job& job, const Completion& completion) co
 }
 
 void Run::note_full_context(const Job& job, const Completion& completion) {
-  if (completion.finish != FinishReason::kLength) return;
+  if (completion.finish != FinishReason::kLength || job.prefill_only) return;
   const uint64_t limit = sampling(job.unit.node).max_tokens.value_or(0);
   if (limit > 0 && completion.usage.output_tokens >= limit) return;
   const std::shared_ptr<Model>& model = models_[model_name(job.unit.node)].model;
@@ -337,7 +375,11 @@ void Run::deliver(GenerateUnit unit, QueryList answers, bool failed) {
   const Query& query = *table_.nodes[unit.node].query;
   Progress& progress = progress_[unit.node];
   if (failed) progress.partial = true;
-  for (Query& answer : answers) answer.position = query.position;
+  for (Query& answer : answers) {
+    answer.position = query.position;
+    // A sequence of another model is nothing to the reader.
+    if (!reads_same_model(unit.node)) std::get<Assistant>(answer.node).lineage = 0;
+  }
   if (!std::holds_alternative<Map>(query.node)) {
     std::erase_if(static_cast<std::vector<Query>&>(answers),
                   [](const Query& one) { return std::get<Assistant>(one.node).text.empty(); });

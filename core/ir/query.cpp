@@ -172,6 +172,12 @@ QueryBox::~QueryBox() {
   if (query_) dismantle(*query_);
 }
 
+bool is_span_mode(std::string_view mode) {
+  if (mode == "exact" || mode == "block" || mode == "blend") return true;
+  return mode.starts_with("blend:") && mode.size() > 6 && mode.size() <= 15 &&
+         mode.find_first_not_of("0123456789", 6) == std::string_view::npos;
+}
+
 bool operator==(const Query& a, const Query& b) {
   std::vector<std::pair<const Query*, const Query*>> open{{&a, &b}};
   std::vector<const Query*> left, right;

@@ -57,13 +57,6 @@ inline constexpr SamplingNumber kSamplingNumbers[] = {
 
 inline constexpr uint64_t kMostSamples = 255;
 inline constexpr const char* kSamplesExpected = "a whole number from 1 to 255";
-inline constexpr const char* kSpansExpected = "\"exact\", \"block\" or \"blend:K\"";
-
-/// "exact", "block" or "blend:" and up to nine digits.
-inline bool is_span_mode(std::string_view mode) {
-  if (mode == "exact" || mode == "block") return true;
-  return mode.starts_with("blend:") && mode.size() > 6 && mode.size() <= 15 &&
-         mode.find_first_not_of("0123456789", 6) == std::string_view::npos;
-}
+inline constexpr const char* kSpansExpected = "\"exact\", \"block\", \"blend\" or \"blend:K\"";
 
 }  // namespace spnl::reader

@@ -151,6 +151,8 @@ int main(void) {
   FIELD(spnl_usage, decode_ns);
   FIELD(spnl_usage, fragment_tokens);
   FIELD(spnl_usage, fragment_cached);
+  FIELD(spnl_usage, span_mode);
+  FIELD(spnl_usage, span_context);
   STRUCT(spnl_event, 104);
   FIELD(spnl_event, struct_size);
   FIELD(spnl_event, kind);

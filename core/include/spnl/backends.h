@@ -47,7 +47,11 @@ struct Prompt {
   std::string text;
   bool parse_special = false;  ///< control tokens spelled in the text count
   std::vector<int32_t> tokens;
-  uint64_t lineage = 0;
+  uint64_t lineage = 0;         ///< the generation of the same model whose output this message is
+  uint64_t next_use = 0;        ///< number of the next generate of the plan that uses it again
+  bool sees_prefix = false;     ///< a child of an independent group that attends to what is before the group
+  bool pin = false;             ///< keep what was computed of it while memory allows
+  bool no_store = false;        ///< do not keep it
   std::vector<Prompt> children;
 };
 
@@ -79,12 +83,24 @@ struct GenerateRequest {
   std::vector<std::string> stop;
   std::optional<uint64_t> seed;
   bool prefill_only = false;
-  std::string span_mode;  ///< "", "exact", "block", "blend:k"
+  // How independent groups are evaluated; empty: the backend's default. See docs/spans.md.
+  std::string span_mode;     ///< "exact", "block", "blend", "blend:K"
+  std::string span_context;  ///< "none", "bos", "preamble", "prefix", "lineage"
+  std::string span_order;    ///< "given", "canonical"
+};
+
+/// What was computed of a child of an independent group.
+struct FragmentUsage {
+  std::string path;    ///< indices of children from the prompt's root, "1.0"
+  std::string begins;  ///< its first characters
+  uint64_t tokens = 0, cached = 0;
 };
 
 struct Usage {
   uint64_t prompt_tokens = 0, cached_tokens = 0, output_tokens = 0;
   uint64_t queue_ns = 0, prefill_ns = 0, first_token_ns = 0, decode_ns = 0;
+  std::string span_mode, span_context;   ///< that were used; empty: the backend did not say
+  std::vector<FragmentUsage> fragments;  ///< where the backend counts them, in order of the prompt
 };
 
 struct Completion {  ///< one finished sample

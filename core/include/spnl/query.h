@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -69,8 +70,11 @@ struct Sampling {
   std::optional<int64_t> top_k;
   std::optional<double> top_p, min_p, repeat_penalty;
   std::vector<std::string> stop;
-  std::string spans;  ///< "exact", "block", "blend:k"; empty: not given
+  std::string spans;  ///< "exact", "block", "blend", "blend:K"; empty: not given
 };
+
+/// Whether `mode` is one of those; K has at most nine digits.
+bool is_span_mode(std::string_view mode);
 
 // New content from a model.
 struct Generate {

@@ -249,7 +249,10 @@ enum { SPNL_FIN_EOS, SPNL_FIN_STOP, SPNL_FIN_LENGTH, SPNL_FIN_CANCELLED, SPNL_FI
 typedef struct {
   uint32_t struct_size, n_fragments;
   uint64_t prompt_tokens, cached_tokens, output_tokens, queue_ns, prefill_ns, first_token_ns, decode_ns;
-  const uint64_t *fragment_tokens, *fragment_cached; /* [n_fragments], by fragment of the prompt; may be NULL */
+  /* [n_fragments], by fragment of the prompt, a group's with all that is below it; may be NULL */
+  const uint64_t *fragment_tokens, *fragment_cached;
+  /* since minor 1: how INDEPENDENT fragments were evaluated, SPNL_SPAN_* and SPNL_CONTEXT_*; 0: there were none */
+  int32_t span_mode, span_context;
 } spnl_usage;
 
 enum { SPNL_EV_TOKENS, SPNL_EV_FINISH };

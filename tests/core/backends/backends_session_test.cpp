@@ -76,6 +76,13 @@ Prompt group(Prompt::Kind kind, std::vector<Prompt> children) {
   return p;
 }
 
+Prompt ids(std::vector<int32_t> tokens) {
+  Prompt p;
+  p.kind = Prompt::Kind::kTokens;
+  p.tokens = std::move(tokens);
+  return p;
+}
+
 GenerateRequest request(const std::string& text, uint32_t samples = 1) {
   GenerateRequest r;
   r.prompt = message(text);
@@ -170,7 +177,7 @@ BOOST_AUTO_TEST_CASE(model_answers) {
 }
 
 BOOST_AUTO_TEST_CASE(groups_are_flattened_unless_the_model_has_spans) {
-  const Prompt tokens{Prompt::Kind::kTokens, Role::kUser, "", false, {4, 5}, 0, {}};
+  const Prompt tokens = ids({4, 5});
   const Prompt prompt = group(
       Prompt::Kind::kOrdered,
       {message("a", Role::kSystem),
@@ -180,7 +187,7 @@ BOOST_AUTO_TEST_CASE(groups_are_flattened_unless_the_model_has_spans) {
   BOOST_TEST(load("spans")->render(prompt, {}) == "a|[|b|(|#4|#5|c|");
 }
 
-BOOST_AUTO_TEST_CASE(sampling_and_span_mode_arrive) {
+BOOST_AUTO_TEST_CASE(sampling_arrives) {
   const auto model = load("echo");
   GenerateRequest r = request("a b c");
   r.max_tokens = 2;
@@ -188,13 +195,56 @@ BOOST_AUTO_TEST_CASE(sampling_and_span_mode_arrive) {
   auto done = run(*model, r);
   BOOST_TEST(done[0].text == "a b");
   BOOST_TEST((done[0].finish == FinishReason::kLength));
-  r = request("a");
-  r.span_mode = "blend:7";
-  BOOST_TEST(run(*model, r)[0].text == "a blend7");
-  r.span_mode = "blend:7x";
-  done = run(*model, r);
-  BOOST_TEST((done[0].finish == FinishReason::kError));
-  BOOST_TEST(done[0].error.find("span mode") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(span_settings_arrive_where_the_model_has_spans) {
+  const auto text = [](Model& model, const char* mode, const char* context, const char* order) {
+    GenerateRequest r = request("a");
+    r.span_mode = mode;
+    r.span_context = context;
+    r.span_order = order;
+    const auto done = run(model, r);
+    return done[0].finish == FinishReason::kError ? "error: " + done[0].error : done[0].text;
+  };
+  const auto spans = load("spans"), none = load("echo");
+  BOOST_TEST(text(*spans, "", "", "") == "a 0/0/0/0");
+  BOOST_TEST(text(*spans, "exact", "none", "given") == "a 1/1/1/0");
+  BOOST_TEST(text(*spans, "block", "bos", "canonical") == "a 2/2/2/0");
+  BOOST_TEST(text(*spans, "blend", "preamble", "") == "a 3/3/0/0");
+  BOOST_TEST(text(*spans, "blend:7", "prefix", "") == "a 3/4/0/7");
+  BOOST_TEST(text(*spans, "blend:7", "lineage", "") == "a 3/5/0/7");
+  BOOST_TEST(text(*none, "block", "bos", "canonical") == "a");
+  for (const char* bad : {"blend:7x", "blend:", "blend:99999999999", "Block", "x"})
+    BOOST_TEST(text(*spans, bad, "", "").find("no span mode '") != std::string::npos);
+  BOOST_TEST(text(*spans, "", "all", "").find("no span context 'all'") != std::string::npos);
+  BOOST_TEST(text(*spans, "", "", "any").find("no span order 'any'") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(fragments_are_marked_and_counted) {
+  GenerateRequest r = request("");
+  Prompt pinned = message("a"), own = message("b", Role::kAssistant);
+  pinned.pin = pinned.sees_prefix = true;
+  pinned.next_use = 3;
+  own.no_store = true;
+  own.lineage = 9;
+  r.prompt = group(Prompt::Kind::kOrdered,
+                   {message("s", Role::kSystem),
+                    group(Prompt::Kind::kIndependent,
+                          {pinned, group(Prompt::Kind::kOrdered, {own, message("c")})})});
+  r.span_mode = "block";
+  r.span_context = "bos";
+  const Completion done = run(*load("spans"), r)[0];
+  BOOST_TEST(done.text == "s [ a ( b c 2/2/0/0 2:3/0/3 4:4/9/0");
+  BOOST_TEST(done.usage.span_mode == "block");
+  BOOST_TEST(done.usage.span_context == "bos");
+  BOOST_REQUIRE_EQUAL(done.usage.fragments.size(), 2u);
+  BOOST_TEST(done.usage.fragments[0].path == "1.0");
+  BOOST_TEST(done.usage.fragments[0].begins == "a");
+  BOOST_TEST(done.usage.fragments[0].tokens == 12u);
+  BOOST_TEST(done.usage.fragments[1].path == "1.1");
+  BOOST_TEST(done.usage.fragments[1].begins == "b");
+  BOOST_TEST(done.usage.fragments[1].cached == 13u);
+  BOOST_TEST(run(*load("echo"), r)[0].usage.fragments.empty());
 }
 
 BOOST_AUTO_TEST_CASE(a_hundred_at_once) {

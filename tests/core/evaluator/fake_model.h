@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <set>
 #include <string>
@@ -66,6 +67,8 @@ class FakeModel : public Model {
       if (work.number == generation) work.cancelled = true, ++cancelled;
     changed_.notify_all();
   }
+
+  void can(const std::string& ability) { info_.capabilities.push_back(ability); }
 
   std::vector<GenerateRequest> requests;
   size_t most_at_once = 0, hold = 1;
@@ -146,9 +149,11 @@ struct Provider : evaluator::ModelProvider {
   bool fails = false, waits = false;
   std::string missing;  ///< a model that cannot be loaded
   std::set<std::string> abilities{"bulk_repeat"};
+  std::map<std::string, std::shared_ptr<FakeModel>> others;  ///< by name; else `fake`
   std::shared_ptr<Model> load(const std::string& name, const LoadOptions&,
                               std::stop_token stop) override {
     ++loads;
+    if (const auto other = others.find(name); other != others.end()) return other->second;
     if (name == missing) throw Error(ErrorCode::kNotFound, "no such model", name);
     while (waits && !stop.stop_requested())
       std::this_thread::sleep_for(std::chrono::milliseconds(1));

@@ -172,7 +172,7 @@ class RandomQuery {
     if (given()) made.repeat_penalty = static_cast<double>(1 + below(200'000)) / 100'000;
     if (given())
       for (uint64_t i = 0; i < 1 + below(2); ++i) made.stop.push_back("x" + text());
-    static const char* const kSpans[] = {"exact", "block", "blend:4"};
+    static const char* const kSpans[] = {"exact", "block", "blend", "blend:4"};
     if (given()) made.spans = kSpans[below(std::size(kSpans))];
     return made;
   }

@@ -210,7 +210,7 @@ BOOST_AUTO_TEST_CASE(says_where_json_is_wrong) {
           {"{\"g\": {\"input\": \"q\", \"stop\": [\"\"]}}",
            "found an empty string, expected text to stop at (q:1:31)"},
           {"{\"g\": {\"input\": \"q\", \"spans\": \"x\"}}",
-           "found string 'x', expected \"exact\", \"block\" or \"blend:K\" (q:1:31)"},
+           "found string 'x', expected \"exact\", \"block\", \"blend\" or \"blend:K\" (q:1:31)"},
           {"{\"g\": {\"input\": \"q\", \"model\": \"\"}}",
            "found an empty string, expected a model's name (q:1:31)"},
           {"{\"repeat\": {\"n\": 256, \"g\": {\"input\": \"q\"}}}",

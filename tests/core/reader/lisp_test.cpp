@@ -218,7 +218,7 @@ BOOST_AUTO_TEST_CASE(says_where_and_what) {
       {"(generate (input \"q\") (top-p 2))",
        "found number 2, expected a number from 0 to 1 (q:1:30)"},
       {"(generate (input \"q\") (spans \"x\"))",
-       "found string 'x', expected \"exact\", \"block\" or \"blend:K\" (q:1:30)"},
+       "found string 'x', expected \"exact\", \"block\", \"blend\" or \"blend:K\" (q:1:30)"},
       {"(repeat 256 \"a\")", "found number 256, expected a whole number from 1 to 255 (q:1:9)"},
       {"(user 5)", "found number 5, expected a string (q:1:7)"},
       {"(seq 5)", "found number 5, expected a query (q:1:6); numbers are no messages; quote it"},

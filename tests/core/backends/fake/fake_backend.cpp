@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <sstream>
 #include <thread>
 #include <vector>
@@ -51,6 +52,8 @@ struct Sequence {
   std::vector<std::string> words;
   uint32_t samples = 1, limit = 0;
   size_t next = 0;
+  uint32_t n_fragments = 0;  ///< counted where the model has spans
+  int32_t span_mode = 0, span_context = 0;
   std::atomic<bool> cancelled{false};
 };
 
@@ -84,6 +87,14 @@ struct spnl_session {
     usage.struct_size = sizeof usage;
     usage.prompt_tokens = s.words.size();
     usage.output_tokens = s.next;
+    std::vector<uint64_t> counts(s.n_fragments);
+    std::iota(counts.begin(), counts.end(), 10);
+    if (s.n_fragments > 0) {
+      usage.n_fragments = s.n_fragments;
+      usage.fragment_tokens = usage.fragment_cached = counts.data();
+      usage.span_mode = s.span_mode;
+      usage.span_context = s.span_context;
+    }
     spnl_error error{};
     error.struct_size = sizeof error;
     spnl_event e{};
@@ -300,8 +311,21 @@ spnl_status fake_submit(spnl_session* session, const spnl_request* request, uint
     s->samples = request->sampling->samples;
     if ((request->sampling->set & SPNL_SET_MAX_TOKENS) != 0)
       s->limit = request->sampling->max_tokens;
-    if (request->span_mode == SPNL_SPAN_BLEND)
-      s->words.push_back("blend" + std::to_string(request->span_k));
+    if (session->model->has("spans")) {
+      s->span_mode = request->span_mode;
+      s->span_context = request->span_context;
+      s->n_fragments = request->prompt->n_fragments;
+      std::string settings = std::to_string(request->span_mode);
+      for (const int32_t value : {request->span_context, request->span_order})
+        settings += "/" + std::to_string(value);
+      s->words.push_back(settings + "/" + std::to_string(request->span_k));
+      for (uint32_t i = 0; i < request->prompt->n_fragments; ++i) {
+        const spnl_fragment& f = *request->prompt->fragments[i];
+        if (f.flags != 0 || f.lineage != 0 || f.next_use != 0)
+          s->words.push_back(std::to_string(i) + ":" + std::to_string(f.flags) + "/" +
+                             std::to_string(f.lineage) + "/" + std::to_string(f.next_use));
+      }
+    }
     *sequence = ++session->next;
     session->alive.emplace(*sequence, std::move(s));
     return SPNL_OK;
