@@ -22,6 +22,7 @@ enum OptionGroup : unsigned {
   kBackend = 2,   ///< backend-path, device, threads
   kModel = 4,     ///< model, backend
   kSampling = 8,  ///< seed, max-tokens, temperature, ..., time
+  kSpans = 16,    ///< spans, span-context, span-order
 };
 
 /// The options given on a command line, by name, and what is left.

@@ -52,7 +52,7 @@ Command explain_command() {
       "explain",
       "Shows a query as it is read, simplified or planned.",
       "(-c QUERY | -f FILE | -b BUILTIN | -) [--stage STAGE] [--to FORM] [options]",
-      kGeneral | kBackend | kModel | kSampling,
+      kGeneral | kBackend | kModel | kSampling | kSpans,
       std::move(options),
       1,
       "Nothing is loaded and nothing runs. The plan also says which generates run side by side, "

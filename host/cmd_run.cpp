@@ -57,7 +57,7 @@ int evaluate_and_show(Invocation& invocation, const Query& query, Backends& back
     terminal.result(result_json(result, observer, seconds));
   else
     show_result(result, observer, terminal);
-  if (args.has("time")) terminal.line(times_table(observer.times(), seconds));
+  if (args.has("time")) terminal.line(times_table(observer.times(), seconds, args.has("verbose")));
   return observer.failures().empty() ? kExitDone : kExitFailed;
 }
 
@@ -130,7 +130,7 @@ Command run_command() {
   return {"run",
           "Evaluates a query and prints its result.",
           "(-c QUERY | -f FILE | -b BUILTIN | -) [options]",
-          kGeneral | kBackend | kModel | kSampling,
+          kGeneral | kBackend | kModel | kSampling | kSpans,
           options(),
           1,
           "Options of sampling hold for generates that give none. When one generation makes the "

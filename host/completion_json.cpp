@@ -3,6 +3,18 @@
 #include "generation.h"
 
 namespace spnl::host {
+namespace {
+
+void write_fragments(JsonText& json, const std::vector<FragmentUsage>& fragments) {
+  json.key("fragments").begin_array();
+  for (const FragmentUsage& one : fragments) {
+    json.begin_object().key("fragment").text(one.path).key("begins").text(one.begins);
+    json.key("tokens").whole(one.tokens).key("cached").whole(one.cached).end_object();
+  }
+  json.end_array();
+}
+
+}  // namespace
 
 void write_completion(JsonText& json, const Completion& done) {
   json.key("text").text(done.text).key("ids").ids(done.ids);
@@ -10,7 +22,11 @@ void write_completion(JsonText& json, const Completion& done) {
   json.key("usage").begin_object();
   json.key("prompt_tokens").whole(done.usage.prompt_tokens);
   json.key("cached_tokens").whole(done.usage.cached_tokens);
-  json.key("completion_tokens").whole(done.usage.output_tokens).end_object();
+  json.key("completion_tokens").whole(done.usage.output_tokens);
+  if (!done.usage.span_mode.empty()) json.key("span_mode").text(done.usage.span_mode);
+  if (!done.usage.span_context.empty()) json.key("span_context").text(done.usage.span_context);
+  if (!done.usage.fragments.empty()) write_fragments(json, done.usage.fragments);
+  json.end_object();
 }
 
 void write_rates(JsonText& json, const Usage& usage) {

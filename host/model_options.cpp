@@ -1,6 +1,7 @@
 #include "model_options.h"
 
 #include <cstdlib>
+#include <filesystem>
 #include <limits>
 
 namespace spnl::host {
@@ -32,6 +33,23 @@ std::optional<std::string> speculate_option(const Arguments& args) {
               "give off, ngram or auto");
 }
 
+void set_cache_options(const Arguments& args, std::map<std::string, std::string>& config) {
+  if (const auto type = args.get("kv-type")) {
+    for (const char* known : {"auto", "f32", "f16", "bf16", "q8_0"})
+      if (*type == known) config["kv_type"] = *type;
+    if (!config.contains("kv_type"))
+      throw Error(ErrorCode::kUsage, "'" + *type + "' is no type of keys and values", "--kv-type",
+                  "give auto, f32, f16, bf16 or q8_0");
+  }
+  if (const auto size = args.get("kv-memory")) config["kv_memory"] = *size;
+  const auto folder =
+      args.has("span-cache") ? args.get("span-cache") : environment("SPNL_SPAN_CACHE");
+  if (!folder) return;
+  if (folder->empty())
+    throw Error(ErrorCode::kUsage, "the folder's name is empty", "--span-cache", "name a folder");
+  config["span_cache"] = std::filesystem::absolute(*folder).string();
+}
+
 }  // namespace
 
 BackendsOptions backends_options(const Arguments& args, Terminal& terminal) {
@@ -43,6 +61,7 @@ BackendsOptions backends_options(const Arguments& args, Terminal& terminal) {
   if (auto threads = threads_option(args)) options.config["threads"] = *threads;
   if (auto mode = speculate_option(args)) options.config["speculate"] = *mode;
   if (const auto limit = args.get("memory-limit")) options.config["SPNL_MEMORY_LIMIT"] = *limit;
+  set_cache_options(args, options.config);
   options.log = [&terminal](LogLevel level, std::string_view component, std::string_view text) {
     terminal.log(level, component, text);
   };

@@ -3,6 +3,7 @@
 
 #include "command.h"
 #include "spnl/backends.h"
+#include "spnl/evaluator.h"
 #include "spnl/query.h"
 
 namespace spnl::host {
@@ -21,6 +22,10 @@ Sampling sampling_options(const Arguments& args);
 /// What the language has no word for: --presence-penalty, --dry, --logit-bias, --min-tokens, ...
 /// Throws Error(kUsage) likewise.
 void add_penalties(const Arguments& args, GenerateRequest& request);
+
+/// --spans, --span-context and --span-order or their environment variables, for generates that do
+/// not say it themselves. Throws Error(kUsage) for words that do not exist.
+void add_spans(const Arguments& args, EvaluateOptions& options);
 
 /// --model (or SPNL_MODEL) behind the prefix of --backend; "" when none is given.
 std::string model_option(const Arguments& args);

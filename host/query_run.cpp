@@ -20,6 +20,7 @@ EvaluateOptions evaluate_options(const Arguments& args, Terminal& terminal, std:
   options.default_model = model_option(args);
   options.defaults = sampling_options(args);
   add_penalties(args, options.request);
+  add_spans(args, options);
   options.default_max_tokens = options.defaults.max_tokens;
   options.default_temperature = options.defaults.temperature;
   options.seed = options.defaults.seed.value_or(0);

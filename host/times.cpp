@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "generation.h"
+#include "utf8.h"
 
 namespace spnl::host {
 namespace {
@@ -53,7 +54,7 @@ std::string row(const std::vector<std::string>& cells, size_t first_width) {
   std::string out = cells[0];
   out.resize(std::max(out.size(), first_width), ' ');
   for (size_t i = 1; i < cells.size(); ++i) {
-    const size_t width = i < 4 ? 8 : 11;
+    const size_t width = i < 5 ? 9 : 11;
     out += std::string(cells[i].size() < width ? width - cells[i].size() : 1, ' ') + cells[i];
   }
   return out;
@@ -63,14 +64,14 @@ std::string row(const std::vector<std::string>& cells, size_t first_width) {
 std::string line(const std::string& name, const Sums& sums, double over, const std::string& end,
                  size_t first_width) {
   const char* count = over > 1 ? "%.1f" : "%.0f";
-  return row(
-      {name, format(count, sums.in / over), format(count, sums.cached / over),
-       format(count, sums.out / over), ratio(sums.first_ns, sums.first_samples, 1e-6, "%.1f"),
-       ratio(sums.decode_ns, sums.steps, 1e-6, "%.2f"),
-       ratio(sums.prefilled, sums.prefill_ns, 1e9, "%.1f"),
-       ratio(sums.steps, sums.decode_ns, 1e9, "%.1f"), ratio(sums.total_ns, over, 1e-6, "%.1f"),
-       end},
-      first_width);
+  return row({name, format(count, sums.in / over), format(count, sums.cached / over),
+              format(count, (sums.in - sums.cached) / over), format(count, sums.out / over),
+              ratio(sums.first_ns, sums.first_samples, 1e-6, "%.1f"),
+              ratio(sums.decode_ns, sums.steps, 1e-6, "%.2f"),
+              ratio(sums.prefilled, sums.prefill_ns, 1e9, "%.1f"),
+              ratio(sums.steps, sums.decode_ns, 1e9, "%.1f"),
+              ratio(sums.total_ns, over, 1e-6, "%.1f"), end},
+             first_width);
 }
 
 std::string whole_run(const Sums& all, double seconds) {
@@ -81,13 +82,32 @@ std::string whole_run(const Sums& all, double seconds) {
          " tokens out a second";
 }
 
+/// Why it ended, and how its independent parts were evaluated.
+std::string end_of(const Completion& sample) {
+  std::string end(finish_reason_name(sample.finish));
+  if (sample.usage.span_mode.empty()) return end;
+  end += "  " + sample.usage.span_mode;
+  return sample.usage.span_context.empty() ? end : end + "/" + sample.usage.span_context;
+}
+
+std::string fragment_lines(const Usage& usage) {
+  std::string out;
+  for (const FragmentUsage& one : usage.fragments)
+    out += "\n  fragment " + one.path + ": " + std::to_string(one.tokens) + " tokens, " +
+           std::to_string(one.cached) + " cached, " +
+           std::to_string(one.tokens - std::min(one.tokens, one.cached)) +
+           " computed: " + on_one_line(one.begins);
+  return out;
+}
+
 }  // namespace
 
-std::string times_table(const std::vector<NodeTimes>& nodes, std::optional<double> seconds) {
+std::string times_table(const std::vector<NodeTimes>& nodes, std::optional<double> seconds,
+                        bool fragments) {
   size_t first_width = 8;
   for (const NodeTimes& node : nodes) first_width = std::max(first_width, node.node.size() + 4);
-  std::string out = row({"node", "in", "cached", "out", "ttft ms", "itl ms", "prefill/s",
-                         "decode/s", "total ms", "end"},
+  std::string out = row({"node", "in", "cached", "computed", "out", "ttft ms", "itl ms",
+                         "prefill/s", "decode/s", "total ms", "end"},
                         first_width);
   Sums all;
   for (const NodeTimes& node : nodes)
@@ -97,7 +117,8 @@ std::string times_table(const std::vector<NodeTimes>& nodes, std::optional<doubl
       all.add(sample.usage);
       std::string name = node.node;
       if (node.samples.size() > 1) name += "#" + std::to_string(sample.sample);
-      out += "\n" + line(name, one, 1, std::string(finish_reason_name(sample.finish)), first_width);
+      out += "\n" + line(name, one, 1, end_of(sample), first_width);
+      if (fragments) out += fragment_lines(sample.usage);
     }
   if (all.samples > 1)
     out += "\n" + line("mean", all, static_cast<double>(all.samples), "", first_width);

@@ -7,6 +7,7 @@
 #include "optimizer/preview.h"
 #include "optimizer/sampling.h"
 #include "optimizer/share.h"
+#include "optimizer/span_hints.h"
 #include "optimizer/stages.h"
 #include "spnl/error.h"
 #include "spnl/optimizer.h"
@@ -25,8 +26,10 @@ class Planner {
         readers_(readers(table_)),
         stages_(stages(table_)) {}
 
-  void describe(QueryPlan& plan) {
+  void describe(QueryPlan& plan, const CapabilitiesOf& capabilities) {
     plan.notes = sharing_notes(table_, sharing_);
+    for (std::string& hint : span_hints(table_, capabilities, options_))
+      plan.notes.push_back(std::move(hint));
     std::vector<uint32_t> open{0};
     while (!open.empty()) {
       const uint32_t at = open.back();
@@ -125,7 +128,7 @@ QueryPlan plan(const Query& query, const CapabilitiesOf& capabilities,
   QueryPlan plan{query, {}, {}, {}};
   const PassContext context{known, options.fragments};
   for (const Pass& pass : passes()) plan.query = pass.rewrite(std::move(plan.query), context);
-  Planner(retrieve(query, context), options).describe(plan);
+  Planner(retrieve(query, context), options).describe(plan, known);
   form_batches(plan, known);
   return plan;
 }

@@ -18,10 +18,13 @@
 
 #include "spnl/backend.hpp"
 
-struct spnl_instance {};
+struct spnl_instance {
+  const spnl_host* host;
+};
 
 struct spnl_model {
   std::string name;
+  const spnl_host* host;
 };
 
 namespace {
@@ -36,6 +39,8 @@ struct Sequence {
   uint32_t max_tokens;
   std::vector<std::string> words;
   bool cancelled = false;
+  int32_t span_mode = 0, span_context = 0;
+  std::vector<uint64_t> fragment_tokens = {}, fragment_cached = {};  ///< of the model "spans"
 };
 
 std::string text_of(const spnl_prompt& prompt) {
@@ -57,6 +62,30 @@ std::string roles_of(const spnl_prompt& prompt) {
     if (fragment.lineage != 0) out += '*';
   }
   return out;
+}
+
+/// What a request says of spans, and the settings that spans are kept by.
+std::string spans_of(const spnl_model& model, const spnl_request& request) {
+  std::string out;
+  for (const int32_t value : {request.span_mode, request.span_context, request.span_order})
+    out += std::to_string(value) + " ";
+  out += std::to_string(request.span_k);
+  for (const char* key : {"kv_type", "kv_memory", "span_cache"}) {
+    std::string value;
+    const spnl_sink sink = spnl::abi::string_sink(value);
+    model.host->config(model.host->self, spnl::abi::str(key), &sink);
+    out += " " + (value.empty() ? "-" : value);
+  }
+  return out;
+}
+
+/// A token a byte; of each second fragment all are in the cache.
+void count_fragments(const spnl_prompt& prompt, Sequence& sequence) {
+  for (uint32_t i = 0; i < prompt.n_fragments; ++i) {
+    const uint64_t tokens = prompt.fragments[i]->text.len;
+    sequence.fragment_tokens.push_back(tokens);
+    sequence.fragment_cached.push_back(i % 2 == 0 ? tokens : 0);
+  }
 }
 
 std::vector<std::string> answer(const std::string& model, const spnl_prompt& prompt) {
@@ -104,6 +133,13 @@ void finish(spnl_session& session, const Sequence& sequence, int32_t reason) {
   usage.prefill_ns = 1'000'000;
   usage.first_token_ns = 2'000'000;
   usage.decode_ns = 1'000'000 * sequence.emitted;
+  if (!sequence.fragment_tokens.empty()) {
+    usage.n_fragments = static_cast<uint32_t>(sequence.fragment_tokens.size());
+    usage.fragment_tokens = sequence.fragment_tokens.data();
+    usage.fragment_cached = sequence.fragment_cached.data();
+    usage.span_mode = sequence.span_mode;
+    usage.span_context = sequence.span_context;
+  }
   spnl_error error{};
   error.struct_size = sizeof error;
   if (reason == SPNL_FIN_ERROR) spnl::abi::fail(&error, SPNL_INTERNAL, "the fake model is broken");
@@ -140,19 +176,19 @@ bool advance(spnl_session& session, Sequence& sequence) {
   return false;
 }
 
-spnl_status open(const spnl_host*, spnl_instance** instance, spnl_error* error) {
-  return spnl::abi::guard(error, [&] { *instance = new spnl_instance; });
+spnl_status open(const spnl_host* host, spnl_instance** instance, spnl_error* error) {
+  return spnl::abi::guard(error, [&] { *instance = new spnl_instance{host}; });
 }
 
 void close(spnl_instance* instance) { delete instance; }
 
-spnl_status model_load(spnl_instance*, const spnl_load* load, spnl_model** model,
+spnl_status model_load(spnl_instance* instance, const spnl_load* load, spnl_model** model,
                        spnl_error* error) {
   return spnl::abi::guard(error, [&] {
     std::string name(view(load->model));
-    for (const char* known : {"echo", "slow", "broken", "dirty", "bytes", "roles", "wide"})
+    for (const char* known : {"echo", "slow", "broken", "dirty", "bytes", "roles", "wide", "spans"})
       if (name == known) {
-        *model = new spnl_model{name};
+        *model = new spnl_model{name, instance->host};
         return;
       }
     throw Failure(SPNL_NOT_FOUND, "no fake model " + name);
@@ -161,11 +197,12 @@ spnl_status model_load(spnl_instance*, const spnl_load* load, spnl_model** model
 
 void model_unload(spnl_model* model) { delete model; }
 
-spnl_status model_info(spnl_model*, spnl_model_info* info, spnl_error*) {
+spnl_status model_info(spnl_model* model, spnl_model_info* info, spnl_error*) {
   info->architecture = spnl::abi::str("fake");
   info->device = spnl::abi::str("cpu");
   info->context = kContext;
   info->vocab = kVocab;
+  if (model->name == "spans") info->caps = SPNL_CAP_SPANS;
   return SPNL_OK;
 }
 
@@ -226,6 +263,12 @@ spnl_status submit(spnl_session* session, const spnl_request* request, uint64_t*
                       0,
                       most,
                       answer(session->model->name, *request->prompt)};
+    if (session->model->name == "spans") {
+      sequence.words = {spans_of(*session->model, *request)};
+      sequence.span_mode = request->span_mode;
+      sequence.span_context = request->span_context;
+      count_fragments(*request->prompt, sequence);
+    }
     *number = sequence.number;
     session->alive.push_back(std::move(sequence));
   });

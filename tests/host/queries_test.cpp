@@ -83,6 +83,68 @@ BOOST_AUTO_TEST_CASE(times_have_a_line_a_sample_and_totals) {
   BOOST_TEST(contains(result.errors, "9 out"), result.errors);
 }
 
+BOOST_AUTO_TEST_CASE(span_settings_by_query_flag_and_environment) {
+  const auto answer = [](const std::string& of_query, Words flags, HostOptions options = {}) {
+    Words words = {"run", "-m", "fake/spans", "-c",
+                   "(generate " + of_query + " (input (plus \"a\" \"bc\")))"};
+    words.insert(words.end(), flags.begin(), flags.end());
+    const HostResult result = run_fake(words, options);
+    return result.exit_code == 0 ? result.output : result.errors;
+  };
+  HostOptions set;
+  set.environment = {{"SPNL_SPANS", "blend"},
+                     {"SPNL_SPAN_CONTEXT", "none"},
+                     {"SPNL_SPAN_ORDER", "canonical"},
+                     {"SPNL_SPAN_CACHE", "/tmp/from-environment"}};
+  BOOST_TEST(answer("", {}) == "0 0 0 0 - - -\n");
+  BOOST_TEST(answer("", {}, set) == "3 1 2 0 - - /tmp/from-environment\n");
+  const Words flags = {"--spans",      "block", "--span-context", "prefix",
+                       "--span-order", "given", "--span-cache",   "/tmp/from-flag",
+                       "--kv-type",    "q8_0",  "--kv-memory",    "2G"};
+  BOOST_TEST(answer("", flags, set) == "2 4 1 0 q8_0 2G /tmp/from-flag\n");
+  BOOST_TEST(answer("(spans \"blend:7\")", flags, set) == "3 4 1 7 q8_0 2G /tmp/from-flag\n");
+  set.environment = {{"SPNL_SPANS", "blok"}};
+  BOOST_TEST(contains(answer("", {}, set), "'blok' is no way to evaluate spans (SPNL_SPANS)"));
+  for (const Words& bad :
+       {Words{"--spans", ""}, Words{"--spans", "blend:x"}, Words{"--span-context", "all"},
+        Words{"--span-order", ""}, Words{"--kv-type", "f8"}, Words{"--span-cache", ""}}) {
+    const std::string errors = answer("", bad);
+    BOOST_TEST(contains(errors, "(" + bad[0] + "); "), errors);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_model_without_spans_runs_exactly_and_says_so) {
+  const HostResult result =
+      run_fake({"run", "--spans", "block", "-c", R"((g "fake/echo" (plus "a" "b")))"});
+  BOOST_TEST(result.exit_code == 0);
+  BOOST_TEST(result.output == "you said: b\n");
+  BOOST_TEST(contains(result.errors, "does not cache spans: 'block' is run as 'exact'"),
+             result.errors);
+}
+
+BOOST_AUTO_TEST_CASE(fragments_are_counted) {
+  const std::string query = R"((g "fake/spans" (cross (system "s") (plus "first" "no 2") "q")))";
+  const Words flags = {"run", "--spans", "block", "--span-context", "bos", "-c", query};
+  Words timed = flags, told = flags;
+  timed.insert(timed.end(), {"--time", "-v"});
+  const std::string errors = run_fake(timed).errors;
+  for (const char* part :
+       {"computed", "eos  block/bos", "  fragment 1.0: 5 tokens, 5 cached, 0 computed: first",
+        "  fragment 1.1: 4 tokens, 0 cached, 4 computed: no 2"})
+    BOOST_TEST(contains(errors, part), errors);
+  timed.pop_back();
+  BOOST_TEST(!contains(run_fake(timed).errors, "fragment 1.0"));
+  told.push_back("--json");
+  const auto json = json_of(run_fake(told));
+  const auto& usage = json["generations"][0]["usage"];
+  BOOST_TEST(usage["span_mode"].GetString() == std::string("block"));
+  BOOST_TEST(usage["span_context"].GetString() == std::string("bos"));
+  BOOST_REQUIRE(usage["fragments"].Size() == 2u);
+  BOOST_TEST(usage["fragments"][0]["fragment"].GetString() == std::string("1.0"));
+  BOOST_TEST(usage["fragments"][0]["cached"].GetInt() == 5);
+  BOOST_TEST(usage["fragments"][1]["tokens"].GetInt() == 4);
+}
+
 BOOST_AUTO_TEST_CASE(dry_run_asks_nobody) {
   const HostResult result = run_fake({"run", "--dry-run", "-c", kTwo, "-l", "9"});
   BOOST_TEST(result.exit_code == 0, result.errors);

@@ -290,6 +290,41 @@ BOOST_AUTO_TEST_CASE(retrieves) {
   BOOST_TEST(without.notes.at(0).find("none is installed") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(hints_at_spans) {
+  const std::string long_text = "\"" + std::string(600, 'x') + "\"";
+  const auto notes = [&](const std::string& text, const std::string& mode = "",
+                         const std::string& context = "") {
+    EvaluateOptions options;
+    options.defaults.spans = mode;
+    options.request.span_context = context;
+    std::string all;
+    for (const std::string& note : plan(read(text), abilities, options).notes) all += note + "\n";
+    return all;
+  };
+  const std::string plus = "(plus " + long_text + " (seq " + long_text + "))";
+  const std::string bare = "(g spans (cross " + plus + " \"q\"))";
+  const std::string with = "(g spans (cross (system \"s\") " + plus + " \"q\"))";
+  BOOST_TEST(
+      notes(with) ==
+      "node root: its plus holds about 300 tokens in 2 fragments; --spans block computes each "
+      "once in whatever order it comes again, --spans blend:16 all but its first 16 tokens; "
+      "both change answers\n");
+  BOOST_TEST(notes(with, "block") == "");
+  BOOST_TEST(notes(bare, "block").find("node root: no system message stands before its plus") ==
+             0u);
+  BOOST_TEST(notes(bare, "block", "none") == "");
+  BOOST_TEST(notes(bare).find("no system message") != std::string::npos);
+  BOOST_TEST(notes("(g spans (cross (plus \"short\") \"q\"))") == "");
+  BOOST_TEST(notes("(g m (cross " + plus + " \"q\"))") == "");
+  BOOST_TEST(notes("(g m (cross " + plus + " \"q\"))", "blend:4") ==
+             "node root: m/x does not cache spans, so 'blend:4' is run as 'exact'\n");
+  BOOST_TEST(notes("(g spans (cross (system \"s\") (plus (g m \"a\") (g m \"b\"))))", "block")
+                 .find("outputs that are compared do not see each other") != std::string::npos);
+  BOOST_TEST(notes("(g spans (cross \"q\" (g spans " + plus + ")))").find("node 0.1: its plus") ==
+             0u);
+  BOOST_TEST(notes("(g spans (seq (monad " + plus + ") \"q\"))") == "");
+}
+
 BOOST_AUTO_TEST_CASE(plans) {
   EvaluateOptions options;
   options.default_model = "m/x";
