@@ -183,8 +183,12 @@ void PromptAssembly::finish_spans() {
     const int32_t kind = prompt_.fragments[span.fragment]->kind;
     const bool leaf = kind == SPNL_FRAG_MESSAGE || kind == SPNL_FRAG_TOKENS;
     uint64_t& from = free_from[static_cast<size_t>(span.parent + 1)];
-    if (!known_span_[i])  // no ids
-      span.begin = span.end = std::max(from, leaf ? texts_[span.fragment].first : 0);
+    if (!known_span_[i]) {  // no ids
+      const uint64_t limit =
+          span.parent < 0 ? out_.ids.size() : out_.spans[static_cast<size_t>(span.parent)].end;
+      const uint64_t place = std::max(from, leaf ? texts_[span.fragment].first : 0);
+      span.begin = span.end = std::min(place, limit);
+    }
     span.text_begin = span.text_end = span.end;
     if (leaf && known_span_[i]) std::tie(span.text_begin, span.text_end) = texts_[span.fragment];
     from = span.end;

@@ -7,6 +7,7 @@
 #include <functional>
 #include <iterator>
 #include <map>
+#include <random>
 #include <set>
 
 #include "prompt_fixture.h"
@@ -375,6 +376,109 @@ BOOST_AUTO_TEST_CASE(deep_trees_do_not_exhaust_the_stack) {
   deep.message(kUser, "ab", 0, 19999);
   const Bench bench(kChatml);
   BOOST_TEST(encode(bench, deep, true).spans.size() == 20000u);
+}
+
+namespace {
+
+/// A tree of random groups and texts; with `shuffle` the children of groups come in another order.
+class RandomTree {
+ public:
+  RandomTree(uint32_t seed, bool raw) : seed_(seed), raw_(raw) {}
+
+  std::unique_ptr<Prompt> build(uint32_t shuffle) {
+    std::mt19937 shape(seed_);
+    order_.seed(shuffle);
+    shuffles_ = shuffle != 0;
+    auto prompt = std::make_unique<Prompt>();
+    n_ = 0;
+    nodes_.clear();
+    if (!raw_ && shape() % 2 == 0) nodes_.push_back({SPNL_FRAG_MESSAGE, kSystem, "abc", {}});
+    for (uint32_t i = 1 + shape() % 4; i > 0; --i) nodes_.push_back(node(shape, 0));
+    nodes_.push_back({SPNL_FRAG_MESSAGE, raw_ ? kRaw : kUser, "hello", {}});
+    for (Node& one : nodes_) add(*prompt, one, -1);
+    return prompt;
+  }
+
+ private:
+  struct Node {
+    int32_t kind, role;
+    std::string text;
+    std::vector<Node> children;
+  };
+
+  Node node(std::mt19937& shape, int depth) {
+    static const char* const kTexts[] = {"a",  "b", " ab", "hello\n", "",           " ",
+                                         "bc", "c", "\n",  "a\n\nb",  "<|im_end|>", "<user>"};
+    if (depth < 3 && shape() % 3 == 0) {
+      Node group{shape() % 2 == 0 ? kGroup : kOrdered, kRaw, "", {}};
+      for (uint32_t i = shape() % 4; i > 0; --i) group.children.push_back(node(shape, depth + 1));
+      return group;
+    }
+    const int32_t role = raw_ ? kRaw : shape() % 4 == 0 ? kAssistant : kUser;
+    return {SPNL_FRAG_MESSAGE, role, kTexts[shape() % std::size(kTexts)], {}};
+  }
+
+  void add(Prompt& prompt, Node& node, int32_t parent) {
+    const int32_t index = n_++;
+    prompt.add(node.kind, node.role, node.text, parent);
+    if (node.kind == kGroup && shuffles_)
+      std::shuffle(node.children.begin(), node.children.end(), order_);
+    for (Node& child : node.children) add(prompt, child, index);
+  }
+
+  const uint32_t seed_;
+  const bool raw_;
+  std::mt19937 order_;
+  bool shuffles_ = false;
+  int32_t n_ = 0;
+  std::vector<Node> nodes_;
+};
+
+/// The texts of spans, sorted: of those with spans inside them only that they are there.
+std::vector<std::string> leaf_texts(const Bench& bench, const EncodedPrompt& encoded) {
+  std::vector<std::string> texts = span_texts(bench, encoded);
+  for (const EncodedSpan& span : encoded.spans)
+    if (span.parent >= 0) texts[static_cast<size_t>(span.parent)] = "nested";
+  std::sort(texts.begin(), texts.end());
+  return texts;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(random_trees) {
+  size_t held = 0, refused = 0;
+  for (const char* source :
+       {kChatml, kInjecting, kAlternating, static_cast<const char*>(nullptr)}) {
+    const Bench bench(source, source == kInjecting);
+    for (uint32_t seed = 1; seed <= 150; ++seed) {
+      for (const bool raw : {false, true}) {
+        BOOST_TEST_CONTEXT((source == nullptr ? "no template" : source) << " seed " << seed) {
+          RandomTree tree(seed, raw);
+          const auto prompt = tree.build(0), other = tree.build(seed);
+          EncodedPrompt encoded, shuffled;
+          try {
+            encoded = encode(bench, *prompt);
+            shuffled = encode(bench, *other);
+          } catch (const Error& error) {  // the roles don't alternate however they are joined
+            BOOST_REQUIRE((error.code() == ErrorCode::kInvalid));
+            ++refused;
+            continue;
+          }
+          std::string text = bench.tokenizer->decode(encoded.ids, true);
+          if (raw && source == kInjecting) text.erase(0, 3);  // bos
+          BOOST_TEST(text == bench.encoder->render(prompt->get()));
+          BOOST_TEST(encoded.spans_hold == encoded.note.empty());
+          if (!encoded.spans_hold || !shuffled.spans_hold) continue;
+          held += encoded.spans.empty() ? 0 : 1;
+          BOOST_TEST(leaf_texts(bench, encoded) == leaf_texts(bench, shuffled),
+                     boost::test_tools::per_element());
+          BOOST_TEST((encode(bench, *prompt, true).ids == encode(bench, *other, true).ids));
+        }
+      }
+    }
+  }
+  BOOST_TEST(held > 300u);
+  BOOST_TEST(refused < 150u);
 }
 
 namespace {
