@@ -87,11 +87,13 @@ struct ActGroup {
   int width_;
 };
 
-/// How many tokens' sums are made side by side.
+/// How many tokens' sums of a group are made side by side: as many as registers hold beside the T
+/// running sums.
 template <int T>
 constexpr int tokens_together() {
-  constexpr int kMost = V::kDotsTogether;
-  return T % kMost == 0 ? kMost : T < kMost ? T : T % 2 == 0 ? 2 : 1;
+  int n = T;
+  while (T % n != 0 || T + n > V::kSumRegisters) --n;
+  return n;
 }
 
 /// One group of one panel times T tokens, where 16 columns share a scale.
@@ -216,6 +218,15 @@ struct Unit {
   V::F d = V::zero(), dmin = V::zero();
 };
 
+/// Asks for the group that a product of T tokens reaches some time later. One token waits for
+/// memory all the time, and the hardware looks ahead well enough; many leave it no room for that.
+template <Storage S, int T>
+SPNL_INLINE void prefetch_group(const uint8_t* group) {
+  constexpr int kAhead = 4096, kLine = 64;
+  if constexpr (T < 4) return;
+  for (int i = 0; i < group_bytes(S, V::kLanes); i += kLine) __builtin_prefetch(group + kAhead + i);
+}
+
 /// acc += group `j` of a unit times T tokens' block of the same columns, of either plane.
 template <Storage S, int T>
 SPNL_INLINE void accumulate(const Unit<S>& unit, int j, const uint8_t* block,
@@ -240,6 +251,7 @@ inline void panel_product(const uint8_t* panel, const MatmulArgs& args, V::F* ac
     for (int64_t u = 0; u < args.units; ++u) {
       const Unit<S> unit(panel + u * kUnitBytes);
       for (int j = 0; j < kGroups; ++j, block += block_bytes) {
+        prefetch_group<S, T>(unit.groups + j * group_bytes(S, V::kLanes));
         accumulate<S, T>(unit, j, block, args, acc);
       }
     }

@@ -4,7 +4,7 @@ struct V {
   static constexpr int kLanes = 8;
   using TokenSizes = Sizes<4, 3, 2, 1>;  ///< more do not fit 16 registers
   using FloatTokenSizes = Sizes<6, 4, 3, 2, 1>;
-  static constexpr int kDotsTogether = 1;
+  static constexpr int kSumRegisters = 5;
   using AttendRows = Sizes<4, 3, 2, 1>;
   using DirectRows = Sizes<1, 2, 3, 4, 5, 6, 7, 8>;
   static constexpr int kAttendRows = 4;

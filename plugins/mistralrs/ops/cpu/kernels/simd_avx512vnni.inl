@@ -2,9 +2,9 @@
 
 struct V {
   static constexpr int kLanes = 16;
-  using TokenSizes = Sizes<16, 12, 8, 6, 4, 3, 2, 1>;  ///< of 32 registers 8 hold weights
+  using TokenSizes = Sizes<16, 12, 8, 7, 6, 5, 4, 3, 2, 1>;  ///< of 32 registers 8 hold weights
   using FloatTokenSizes = Sizes<12, 8, 6, 4, 3, 2, 1>;
-  static constexpr int kDotsTogether = 4;
+  static constexpr int kSumRegisters = 20;  ///< of 32; the rest hold weights and scales
   using AttendRows = Sizes<6, 4, 3, 2, 1>;
   using DirectRows = Sizes<1, 2, 3, 4, 5, 6, 7, 8>;
   static constexpr int kAttendRows = 6;

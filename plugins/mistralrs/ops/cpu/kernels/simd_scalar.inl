@@ -5,7 +5,7 @@ struct V {
   static constexpr int kLanes = 8;
   using TokenSizes = Sizes<4, 1>;
   using FloatTokenSizes = Sizes<4, 1>;
-  static constexpr int kDotsTogether = 1;
+  static constexpr int kSumRegisters = 5;
   using AttendRows = Sizes<4, 1>;
   using DirectRows = Sizes<1, 2, 3, 4>;
   static constexpr int kAttendRows = 4;
