@@ -17,8 +17,6 @@ namespace {
 /// A run is cut into splits of this many slots, counted from its first: the unit that partial
 /// results are made for and merged by, whether one thread does all splits or many threads one each.
 constexpr int32_t kSplitKeys = 8 * kKeyTile;
-/// Rows times query heads of a kv head that share converted keys.
-constexpr int kMaxQueryRows = 96;
 /// Query heads of a kv head that one thread takes: more (latent attention) are shared out.
 constexpr int kMaxTileHeads = 16;
 constexpr float kNegInf = -std::numeric_limits<float>::infinity();
@@ -45,7 +43,7 @@ struct Problem {
 
   int group() const { return params.heads / layer.kv_heads; }
   int tile_heads() const { return std::min(group(), kMaxTileHeads); }
-  int tile_rows() const { return std::max(1, kMaxQueryRows / tile_heads()); }
+  int tile_rows() const { return std::max(1, kMaxAttendRows / tile_heads()); }
   int padded_value() const { return padded(layer.value_dim); }
 };
 

@@ -31,8 +31,8 @@ struct MatmulArgs {
 
 /// Query rows (of one kv head) against one split of a run: online softmax from scratch.
 struct AttendArgs {
-  const float* q;  ///< [q_rows, head_dim] rotated and scaled
-  int q_rows;
+  const float* q;        ///< [q_rows, head_dim] rotated and scaled
+  int q_rows;            ///< up to kMaxAttendRows
   const int32_t* first;  ///< [q_rows] first and one past the last visible key of the split
   const int32_t* last;
   int32_t keys;                    ///< of the split
@@ -48,7 +48,7 @@ struct AttendArgs {
   float* out;  ///< [q_rows, padded_value]
 };
 constexpr int kKeyTile = 64;
-constexpr int kMaxAttendRows = 8;  ///< query rows that a kernel takes at once, at most
+constexpr int kMaxAttendRows = 96;  ///< most q_rows: they share converted keys
 static constexpr int64_t attend_scratch_floats(int padded_key, int padded_value) {
   return int64_t{kKeyTile} * (padded_key + padded_value + kMaxAttendRows);
 }

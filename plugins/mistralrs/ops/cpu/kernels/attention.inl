@@ -103,100 +103,121 @@ void add_values(const float* weights, const Load& load, int padded_value, int be
     add_columns<R, 1>(weights, load, padded_value, d, begin, end, out);
 }
 
-/// Scores become exp(score - max); rescales what the row has so far. first..last: the visible keys
-/// of the tile.
-void soften(const AttendArgs& a, int row, int first, int last, float* scores) {
+/// What one query row sees of a tile; keys are numbered from the tile's first.
+struct VisibleKeys {
+  VisibleKeys(const AttendArgs& a, int row, int32_t begin, int32_t keys)
+      : first(a.first[row] - begin > 0 ? a.first[row] - begin : 0),
+        last(a.last[row] - begin < keys ? a.last[row] - begin : keys) {}
+  bool any() const { return first < last; }
+  int32_t first, last;
+};
+
+/// The largest visible score; scores are capped.
+float largest_score(const AttendArgs& a, VisibleKeys visible, float* scores) {
   constexpr float kNegInf = -__builtin_inff();
   V::F most = V::set1(kNegInf);
   for (int k = 0; k < kKeyTile; k += V::kLanes) {
     V::F s = V::load(scores + k);
-    if (a.softcap > 0) s = soft_cap(s, a.softcap);
-    s = V::keep(s, first - k, last - k, kNegInf);
-    V::store(scores + k, s);
-    most = V::max(most, s);
+    if (a.softcap > 0) V::store(scores + k, s = soft_cap(s, a.softcap));
+    most = V::max(most, V::keep(s, visible.first - k, visible.last - k, kNegInf));
   }
-  const float old_max = a.max[row];
-  const float tile_max = V::reduce_max(most);
-  const float max = tile_max > old_max ? tile_max : old_max;
+  return V::reduce_max(most);
+}
+
+/// Scores become exp(score - max), zero where they are not visible; rescales what the row has so
+/// far to the new maximum.
+void soften(const AttendArgs& a, int row, VisibleKeys visible, float max, float* scores) {
   const V::F base = V::set1(max);
   V::F sum = V::zero();
   for (int k = 0; k < kKeyTile; k += V::kLanes) {
-    const V::F e = V::keep(V::exp(V::sub(V::load(scores + k), base)), first - k, last - k, 0.0f);
+    const V::F e = V::keep(V::exp(V::sub(V::load(scores + k), base)), visible.first - k,
+                           visible.last - k, 0.0f);
     V::store(scores + k, e);
     sum = V::add(sum, e);
   }
-  const float keep = V::reduce_max(V::exp(V::set1(old_max - max)));
+  const float old_max = a.max[row], added = V::reduce_add(sum);
+  if (max == old_max) {
+    a.sum[row] += added;
+    return;
+  }
+  const V::F keep = V::exp(V::set1(old_max - max));
   a.max[row] = max;
-  a.sum[row] = a.sum[row] * keep + V::reduce_add(sum);
-  if (keep == 1.0f) return;
+  a.sum[row] = a.sum[row] * V::reduce_max(keep) + added;
   float* out = a.out + int64_t{row} * a.padded_value;
-  const V::F f = V::set1(keep);
   for (int d = 0; d < a.padded_value; d += V::kLanes)
-    V::store(out + d, V::mul(V::load(out + d), f));
+    V::store(out + d, V::mul(V::load(out + d), keep));
 }
 
-/// What R query rows see of a tile; keys are numbered from the tile's first.
-template <int R>
-struct Visible {
-  Visible(const AttendArgs& a, int row, int32_t begin, int32_t keys) : lowest(keys) {
-    for (int r = 0; r < R; ++r) {
-      const int32_t f = a.first[row + r] - begin, l = a.last[row + r] - begin;
-      first[r] = f > 0 ? f : 0;
-      last[r] = l < keys ? l : keys;
-      if (first[r] >= last[r]) continue;
-      lowest = first[r] < lowest ? first[r] : lowest;
-      highest = last[r] > highest ? last[r] : highest;
-    }
+/// All query rows, each step for all before the next: a row alone would wait for its own sums.
+void soften_rows(const AttendArgs& a, int32_t begin, int32_t keys, float* scores) {
+  float max[kMaxAttendRows];
+  for (int r = 0; r < a.q_rows; ++r) {
+    const VisibleKeys visible(a, r, begin, keys);
+    if (!visible.any()) continue;
+    const float largest = largest_score(a, visible, scores + r * kKeyTile);
+    max[r] = largest > a.max[r] ? largest : a.max[r];
   }
-  bool any() const { return lowest < highest; }
-  int32_t first[R], last[R];
-  int32_t lowest, highest = 0;
-};
-
-template <int R>
-void soften_rows(const AttendArgs& a, int row, const Visible<R>& visible, float* scores) {
-  for (int r = 0; r < R; ++r) {
-    if (visible.first[r] < visible.last[r]) {
-      soften(a, row + r, visible.first[r], visible.last[r], scores + r * kKeyTile);
+  for (int r = 0; r < a.q_rows; ++r) {
+    const VisibleKeys visible(a, r, begin, keys);
+    if (visible.any()) {
+      soften(a, r, visible, max[r], scores + r * kKeyTile);
     } else {
       for (int k = 0; k < kKeyTile; k += V::kLanes) V::store(scores + r * kKeyTile + k, V::zero());
     }
   }
 }
 
-/// R query rows against the loaded tile.
+/// The keys of a tile that any of R query rows sees.
 template <int R>
-void attend_rows(const AttendArgs& a, int row, int32_t begin, int32_t keys, const float* key_tile,
-                 const float* value_tile, float* scores) {
-  const Visible<R> visible(a, row, begin, keys);
-  if (!visible.any()) return;
-  score_rows<R>(a.q + int64_t{row} * a.head_dim, a.head_dim, key_tile, visible.highest, scores);
-  soften_rows<R>(a, row, visible, scores);
-  const auto load = [&](int k, int d) { return V::load(value_tile + k * a.padded_value + d); };
-  add_values<R>(scores, load, a.padded_value, visible.lowest, visible.highest,
-                a.out + int64_t{row} * a.padded_value);
-}
+struct Visible {
+  Visible(const AttendArgs& a, int row, int32_t begin, int32_t keys) : lowest(keys) {
+    for (int r = 0; r < R; ++r) {
+      const VisibleKeys visible(a, row + r, begin, keys);
+      if (!visible.any()) continue;
+      lowest = visible.first < lowest ? visible.first : lowest;
+      highest = visible.last > highest ? visible.last : highest;
+    }
+  }
+  bool any() const { return lowest < highest; }
+  int32_t lowest, highest = 0;
+};
 
-/// All query rows by kernels of fixed sizes, largest first.
-template <int... R>
-void attend_by_rows(const AttendArgs& a, int32_t begin, int32_t keys, const float* key_tile,
-                    const float* value_tile, float* scores, Sizes<R...>) {
+/// work(Count<R>, row) for all query rows, R at a time, the largest first.
+template <class Do, int... R>
+void for_query_rows(int q_rows, const Do& work, Sizes<R...>) {
   int row = 0;
-  const auto take = [&](int size, auto kernel) {
-    for (; a.q_rows - row >= size; row += size)
-      kernel(a, row, begin, keys, key_tile, value_tile, scores);
+  const auto take = [&](auto size) {
+    for (; q_rows - row >= size.kValue; row += size.kValue) work(size, row);
   };
-  (take(R, attend_rows<R>), ...);
+  (take(Count<R>{}), ...);
 }
 
+/// Scores of all rows, then all sums of values: of the two tiles only one at a time need be near.
 template <KvType T>
 void attend_tiled(const AttendArgs& a, int32_t begin, int32_t keys) {
   float* key_tile = a.scratch;
   float* value_tile = key_tile + int64_t{kKeyTile} * a.head_dim;
   float* scores = value_tile + int64_t{kKeyTile} * a.padded_value;
   load_keys<T>(a, begin, keys, key_tile);
+  const auto score = [&](auto size, int row) {
+    constexpr int kRows = size.kValue;
+    const Visible<kRows> visible(a, row, begin, keys);
+    if (!visible.any()) return;
+    score_rows<kRows>(a.q + int64_t{row} * a.head_dim, a.head_dim, key_tile, visible.highest,
+                      scores + row * kKeyTile);
+  };
+  for_query_rows(a.q_rows, score, V::AttendRows{});
+  soften_rows(a, begin, keys, scores);
   load_values<T>(a, begin, keys, value_tile);
-  attend_by_rows(a, begin, keys, key_tile, value_tile, scores, V::AttendRows{});
+  const auto load = [&](int k, int d) { return V::load(value_tile + k * a.padded_value + d); };
+  const auto add = [&](auto size, int row) {
+    constexpr int kRows = size.kValue;
+    const Visible<kRows> visible(a, row, begin, keys);
+    if (!visible.any()) return;
+    add_values<kRows>(scores + row * kKeyTile, load, a.padded_value, visible.lowest,
+                      visible.highest, a.out + int64_t{row} * a.padded_value);
+  };
+  for_query_rows(a.q_rows, add, V::AttendRows{});
 }
 
 /// The only R rows, straight from the cache.
@@ -205,7 +226,7 @@ void attend_direct(const AttendArgs& a, int32_t begin, int32_t keys) {
   const Visible<R> visible(a, 0, begin, keys);
   if (!visible.any()) return;
   score_rows_direct<T, R>(a, begin, visible.highest, a.scratch);
-  soften_rows<R>(a, 0, visible, a.scratch);
+  soften_rows(a, begin, keys, a.scratch);
   const auto load = [&](int k, int d) { return Cached<T>::load(a.value_rows[begin + k], d); };
   add_values<R>(a.scratch, load, a.padded_value, visible.lowest, visible.highest, a.out);
 }
