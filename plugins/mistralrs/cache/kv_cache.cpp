@@ -1,6 +1,9 @@
 #include "cache/kv_cache.h"
 
 #include <cstring>
+#include <string>
+
+#include "spnl/modelkit/error.h"
 
 namespace spnl::mistralrs {
 
@@ -26,10 +29,15 @@ cpu::KvLayer shape_of(const modelkit::AttentionSpec& spec, cpu::KvType type, int
           nullptr};
 }
 
-/// Bytes of one block of keys, or of values.
+/// Bytes of one block of keys, or of values. Throws where the type does not fit.
 uint64_t bytes_of(const cpu::KvLayer& layer, int32_t dim) {
+  if (!cpu::kv_type_fits(layer.type, dim))
+    throw modelkit::Error(modelkit::ErrorCode::kUnsupported,
+                          "keys or values of " + std::to_string(dim) +
+                              " elements cannot be cached in blocks of " +
+                              std::to_string(cpu::kKvQuantBlock) + "; use the KV type f16");
   return static_cast<uint64_t>(layer.kv_heads) * static_cast<uint64_t>(layer.block_size) *
-         static_cast<uint64_t>(dim) * cpu::kv_type_bytes(layer.type);
+         static_cast<uint64_t>(cpu::kv_row_bytes(layer.type, dim));
 }
 
 }  // namespace
@@ -63,7 +71,7 @@ KvCache::KvCache(const modelkit::ModelSpec& spec, cpu::KvType type, int32_t bloc
 void KvCache::copy_block(int32_t from, int32_t to, int32_t slots) {
   const auto copy = [&](const cpu::KvLayer& layer, void* base, int32_t dim) {
     // [blocks, kv_heads, block_size, dim]: the slots of one head lie together.
-    const size_t row = static_cast<size_t>(dim) * cpu::kv_type_bytes(layer.type);
+    const size_t row = static_cast<size_t>(cpu::kv_row_bytes(layer.type, dim));
     const size_t head = row * static_cast<size_t>(block_size_),
                  block = head * static_cast<size_t>(layer.kv_heads);
     const char* source = static_cast<const char*>(base) + block * static_cast<size_t>(from);

@@ -13,7 +13,7 @@ namespace spnl::mistralrs {
 /// Pages are not touched before a block's first use.
 class KvCache {
  public:
-  /// Throws modelkit::Error(kNoMemory).
+  /// Throws modelkit::Error(kNoMemory), or kUnsupported where the type does not fit the heads.
   KvCache(const modelkit::ModelSpec& spec, cpu::KvType type, int32_t block_size, int32_t blocks);
 
   static uint64_t block_bytes(const modelkit::ModelSpec& spec, cpu::KvType type,

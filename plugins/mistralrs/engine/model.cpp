@@ -22,7 +22,17 @@ cpu::KvType choose_kv_type(const Settings& settings, const Weights& weights) {
 }
 
 const char* kv_type_name(cpu::KvType type) {
-  return type == cpu::KvType::kF32 ? "f32" : type == cpu::KvType::kF16 ? "f16" : "bf16";
+  switch (type) {
+    case cpu::KvType::kF32:
+      return "f32";
+    case cpu::KvType::kF16:
+      return "f16";
+    case cpu::KvType::kBF16:
+      return "bf16";
+    case cpu::KvType::kQ8_0:
+      break;
+  }
+  return "q8_0";
 }
 
 int32_t choose_pool_size(const Settings& settings, uint64_t weights_bytes, uint64_t block_bytes,

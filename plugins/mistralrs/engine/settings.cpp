@@ -70,7 +70,8 @@ std::optional<cpu::KvType> as_kv_type(std::string_view value) {
   if (v == "f32") return cpu::KvType::kF32;
   if (v == "f16") return cpu::KvType::kF16;
   if (v == "bf16") return cpu::KvType::kBF16;
-  refuse("kv_type", value, "auto, f32, f16 or bf16");
+  if (v == "q8_0") return cpu::KvType::kQ8_0;
+  refuse("kv_type", value, "auto, f32, f16, bf16 or q8_0");
 }
 
 Speculate as_speculate(std::string_view value) {

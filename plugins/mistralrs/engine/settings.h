@@ -21,7 +21,7 @@ struct Settings {
   bool paged = true;  ///< MISTRALRS_PAGED_ATTN; false: one block of context length per sequence
   int32_t block_size = 32;             ///< MISTRALRS_PAGED_ATTN_BLOCK_SIZE, tokens, 1..1024
   size_t prefix_entries = 16;          ///< MISTRALRS_PREFIX_CACHE_N, sequences
-  std::optional<cpu::KvType> kv_type;  ///< "kv_type": auto, f32, f16, bf16
+  std::optional<cpu::KvType> kv_type;  ///< "kv_type": auto, f32, f16, bf16, q8_0
   uint64_t kv_bytes = 0;               ///< "kv_memory", with K, M or G; 0: a share of free memory
   std::optional<modelkit::TensorType> isq;  ///< MISTRALRS_ISQ: what float weights become at load
   Speculate speculate = Speculate::kAuto;   ///< "speculate": off, ngram, auto

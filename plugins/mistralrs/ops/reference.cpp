@@ -153,6 +153,27 @@ at::Tensor rotate(const at::Tensor& x, const at::Tensor& positions, const RowRop
   return at::cat({x.slice(2, 0, first), turned, x.slice(2, first + rotary)}, -1);
 }
 
+namespace {
+
+/// x [.., d] as a cache of that type has it. Bytes: blocks of 32 elements, an f16 scale and then
+/// the elements as signed bytes.
+at::Tensor encode(const at::Tensor& x, at::ScalarType type) {
+  if (type != at::kByte) return x.to(type);
+  const at::Tensor blocks = x.to(at::kFloat).unflatten(-1, {-1, 32});  // [.., d / 32, 32]
+  const at::Tensor d = (blocks.abs().amax(-1, true) / 127).to(at::kHalf);
+  const at::Tensor inverse = at::where(d.gt(0), d.to(at::kFloat).reciprocal(), 0.0f);
+  const at::Tensor q = (blocks * inverse).round().clamp(-128, 127).to(at::kChar);
+  return at::cat({d.contiguous().view(at::kByte), q.view(at::kByte)}, -1).flatten(-2);
+}
+at::Tensor decode(const at::Tensor& cached) {
+  if (cached.scalar_type() != at::kByte) return cached.to(at::kFloat);
+  const at::Tensor blocks = cached.unflatten(-1, {-1, 2 + 32});
+  const at::Tensor d = blocks.slice(-1, 0, 2).contiguous().view(at::kHalf).to(at::kFloat);
+  return (blocks.slice(-1, 2).contiguous().view(at::kChar).to(at::kFloat) * d).flatten(-2);
+}
+
+}  // namespace
+
 void rope_store(at::Tensor& key_cache, const std::optional<at::Tensor>& value_cache,
                 const at::Tensor& keys, const std::optional<at::Tensor>& values,
                 const at::Tensor& positions, const at::Tensor& slots, const at::Tensor& inv_freq,
@@ -160,12 +181,14 @@ void rope_store(at::Tensor& key_cache, const std::optional<at::Tensor>& value_ca
   const int64_t block_size = key_cache.size(2);
   const at::Tensor block = at::floor_divide(slots, block_size),
                    index = at::remainder(slots, block_size);  // [m]
-  const at::Tensor turned = rotate(keys, positions, {inv_freq, magnitude, first_dim, interleaved})
-                                .to(key_cache.scalar_type());
+  const at::Tensor turned =
+      encode(rotate(keys, positions, {inv_freq, magnitude, first_dim, interleaved}),
+             key_cache.scalar_type());
   // Slot axis next to the block axis: one index pair then selects [kv_heads, d].
   key_cache.transpose(1, 2).index_put_({block, index}, turned);
   if (values)
-    value_cache->transpose(1, 2).index_put_({block, index}, values->to(key_cache.scalar_type()));
+    value_cache->transpose(1, 2).index_put_({block, index},
+                                            encode(*values, key_cache.scalar_type()));
 }
 
 at::Tensor paged_attention(const at::Tensor& queries, const at::Tensor& positions,
@@ -193,14 +216,13 @@ at::Tensor paged_attention(const at::Tensor& queries, const at::Tensor& position
           blocks.index_select(0, at::floor_divide(i, block_size) + first_block);
       const at::Tensor index = at::remainder(i, block_size);
       const at::Tensor keys =
-          key_cache.transpose(1, 2).index({block, index}).to(at::kFloat);  // [len, kv_heads, d]
+          decode(key_cache.transpose(1, 2).index({block, index}));  // [len, kv_heads, d]
       RowRope turn = rope.rows(sequence[s][0], 1);  // a sequence turns by one set of frequencies
       turn.inv_freq = turn.inv_freq.expand({hi - lo, -1});
       turn.magnitude = at::ones({hi - lo}, at::kDouble);  // keys have theirs already
       all_keys.push_back(rotate(keys, at::full({hi - lo}, offset, longs), turn));
-      all_values.push_back(value_cache
-                               ? value_cache->transpose(1, 2).index({block, index}).to(at::kFloat)
-                               : keys.slice(2, 0, value_dim));
+      all_values.push_back(value_cache ? decode(value_cache->transpose(1, 2).index({block, index}))
+                                       : keys.slice(2, 0, value_dim));
       all_positions.push_back(i - lo + e0 + offset);
     }
     const int64_t first = sequence[s][0], rows = sequence[s][1];

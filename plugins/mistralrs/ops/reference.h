@@ -46,7 +46,8 @@ struct RowRope {
 /// x [m, heads, d] turned by positions [m] (float64 angles).
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& positions, const RowRope& rope);
 /// Writes keys, turned, and values [m, kv_heads, d] into caches [blocks, kv_heads, block_size, d]
-/// at slots [m]. Without values: keys alone.
+/// at slots [m]; a cache of bytes has rows of d / 32 blocks, an f16 scale and 32 signed bytes each.
+/// Without values: keys alone.
 void rope_store(at::Tensor& key_cache, const std::optional<at::Tensor>& value_cache,
                 const at::Tensor& keys, const std::optional<at::Tensor>& values,
                 const at::Tensor& positions, const at::Tensor& slots, const at::Tensor& inv_freq,

@@ -67,6 +67,10 @@ at::Tensor bytes_of(const modelkit::Weight& w) {
 }
 
 at::Tensor cache_of(const cpu::KvLayer& layer, void* data, int64_t dim, int64_t blocks) {
+  if (layer.type == cpu::KvType::kQ8_0)
+    return at::from_blob(
+        data, {blocks, layer.kv_heads, layer.block_size, cpu::kv_row_bytes(layer.type, dim)},
+        at::TensorOptions().dtype(at::kByte));
   const at::ScalarType type = layer.type == cpu::KvType::kF32   ? at::kFloat
                               : layer.type == cpu::KvType::kF16 ? at::kHalf
                                                                 : at::kBFloat16;

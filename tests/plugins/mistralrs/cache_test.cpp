@@ -114,6 +114,7 @@ BOOST_AUTO_TEST_CASE(settings_are_read_and_refused_by_name) {
   BOOST_TEST(with("MISTRALRS_PREFIX_CACHE_N", "false").prefix_entries == 0u);
   BOOST_TEST(with("MISTRALRS_PREFIX_CACHE_N", "3").prefix_entries == 3u);
   BOOST_TEST(with("kv_memory", "2M").kv_bytes == 2u << 20);
+  BOOST_TEST((with("kv_type", "q8_0").kv_type == spnl::mistralrs::cpu::KvType::kQ8_0));
   BOOST_TEST(with("threads", "3").threads == 3);
   BOOST_TEST((with("", "").speculate == Speculate::kAuto));
   BOOST_TEST((with("speculate", "off").speculate == Speculate::kOff));

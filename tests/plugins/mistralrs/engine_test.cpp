@@ -46,6 +46,11 @@ BOOST_AUTO_TEST_CASE(every_way_to_cache_gives_the_same_tokens) {
     s.kv_type = type;
     BOOST_TEST(alone(*load(kModel, s), ids, 24).size() == want.size());
   }
+  Settings in_bytes = base();
+  in_bytes.kv_type = cpu::KvType::kQ8_0;  // its heads have 16 elements
+  BOOST_CHECK_EXCEPTION(load(kModel, in_bytes), spnl::modelkit::Error, [](const auto& e) {
+    return std::string(e.what()).find("use the KV type f16") != std::string::npos;
+  });
 }
 
 BOOST_AUTO_TEST_CASE(prefix_is_reused_and_changes_nothing) {

@@ -194,7 +194,17 @@ BOOST_AUTO_TEST_CASE(latent_attention_caches_one_compressed_row) {
     const uint64_t per_token = KvCache::block_bytes(spec, cpu::KvType::kF16, 4) / 4;
     if (name == "plain") BOOST_TEST(per_token == 2u * 2 * (2 * 2 * 32));
     if (name.starts_with("latent")) BOOST_TEST(per_token == 2u * 2 * (64 + 32));
+    const uint64_t in_bytes = KvCache::block_bytes(spec, cpu::KvType::kQ8_0, 4) / 4;
+    BOOST_TEST(in_bytes == per_token * 17 / 32, name);  // 34 bytes where f16 takes 64
   }
+}
+
+BOOST_AUTO_TEST_CASE(heads_that_do_not_fit_the_type_of_the_cache_are_refused) {
+  ModelSpec spec = random_models(TensorType::kF32).front().second;
+  spec.layers[1].attention.value_dim = 80;
+  BOOST_CHECK_EXCEPTION(
+      KvCache::block_bytes(spec, cpu::KvType::kQ8_0, 4), spnl::modelkit::Error,
+      [](const auto& e) { return std::string(e.what()).find("80 elements") != std::string::npos; });
 }
 
 BOOST_AUTO_TEST_CASE(specs_that_contradict_themselves_are_refused) {

@@ -3,6 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cstring>
+#include <numeric>
 #include <random>
 
 #include "ops/reference.h"
@@ -327,6 +328,49 @@ BOOST_AUTO_TEST_CASE(parts_are_combined_by_weight) {
     ops->combine(rows(parts, n), places, weights, rows(y, n));
     ops->add_gated(rows(x, n), rows(gate, 1), rows(y, n));
     BOOST_TEST(worst(y, want) < 1e-5, ops->name());
+  }
+}
+
+// Blocks of bytes: both ways store the same ones, to a step where one rounds a turned key another
+// way, and read the same from them.
+BOOST_AUTO_TEST_CASE(cache_in_blocks_of_bytes) {
+  const int d = 64, heads = 4, kv_heads = 2, block_size = 8, n = 21;
+  Data data;
+  std::vector<float> keys = data(n * kv_heads * d), values = data(n * kv_heads * d),
+                     q = data(heads * d);
+  std::fill_n(values.begin(), 32, 0.0f);
+  const cpu::Rope rope{cpu::RopeKind::kHalfSplit, {{1.0, 0.3, 0.1, 0.03}, 1.0}};
+  std::vector<int32_t> positions(n);
+  std::iota(positions.begin(), positions.end(), 0);
+  const std::vector<int64_t> slots(positions.begin(), positions.end());
+  const int32_t blocks[] = {0, 1, 2};
+  const cpu::KvRun runs[] = {{blocks, 0, n, 0, 0}};
+  const cpu::AttentionSequence sequences[] = {{0, 1, runs}};
+  const std::vector<int32_t> last = {n - 1};
+  std::vector<int8_t> first_keys, first_values;
+  std::vector<float> first_out;
+  for (const auto& ops : all_ops()) {
+    const auto bytes =
+        static_cast<size_t>(3 * block_size * kv_heads * cpu::kv_row_bytes(cpu::KvType::kQ8_0, d));
+    std::vector<int8_t> key_cache(bytes), value_cache(bytes);
+    std::vector<float> out(q.size());
+    const cpu::KvLayer layer{cpu::KvType::kQ8_0, block_size,        kv_heads, d, d,
+                             key_cache.data(),   value_cache.data()};
+    ops->rope_store(rope, layer, rows(keys, kv_heads * d), rows(values, kv_heads * d), positions,
+                    slots);
+    ops->paged_attention(rope, layer, {heads, 0.125f}, rows(q, heads * d), last, sequences,
+                         rows(out, heads * d));
+    if (first_out.empty()) {
+      first_keys = key_cache;
+      first_values = value_cache;
+      first_out = out;
+    }
+    BOOST_TEST((value_cache == first_values), ops->name());
+    int steps = 0;
+    for (size_t i = 0; i < bytes; ++i)
+      steps = std::max(steps, std::abs(key_cache[i] - first_keys[i]));
+    BOOST_TEST(steps <= 1, ops->name());
+    BOOST_TEST(worst(out, first_out) < 1e-3, ops->name());
   }
 }
 

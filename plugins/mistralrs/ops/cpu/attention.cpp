@@ -10,7 +10,14 @@
 
 namespace spnl::mistralrs::cpu {
 
-uint32_t kv_type_bytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
+bool kv_type_fits(KvType type, int64_t dim) {
+  return type != KvType::kQ8_0 || dim % kKvQuantBlock == 0;
+}
+
+int64_t kv_row_bytes(KvType type, int64_t dim) {
+  if (type == KvType::kQ8_0) return dim / kKvQuantBlock * (2 + kKvQuantBlock);
+  return dim * (type == KvType::kF32 ? 4 : 2);
+}
 
 namespace {
 
@@ -130,8 +137,8 @@ bool find_visible(const Problem& p, const Tile& tile, const KvRun& run, int32_t 
 
 void find_slots(const KvLayer& layer, const KvRun& run, int32_t begin, int32_t keys, int kv_head,
                 Workspace& w) {
-  const int64_t key_bytes = int64_t{layer.head_dim} * kv_type_bytes(layer.type);
-  const int64_t value_bytes = int64_t{layer.value_dim} * kv_type_bytes(layer.type);
+  const int64_t key_bytes = kv_row_bytes(layer.type, layer.head_dim);
+  const int64_t value_bytes = kv_row_bytes(layer.type, layer.value_dim);
   const auto* key = static_cast<const uint8_t*>(layer.keys);
   const auto* value = static_cast<const uint8_t*>(layer.values);
   for (int32_t i = 0; i < keys; ++i) {
@@ -277,8 +284,8 @@ void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& laye
   const KernelTable& table = kernels(isa);
   const int64_t pairs = rope.pairs();
   const int dim = layer.head_dim, value_dim = layer.value_dim;
-  const int64_t key_bytes = int64_t{dim} * kv_type_bytes(layer.type);
-  const int64_t value_bytes = int64_t{value_dim} * kv_type_bytes(layer.type);
+  const int64_t key_bytes = kv_row_bytes(layer.type, dim);
+  const int64_t value_bytes = kv_row_bytes(layer.type, value_dim);
   const auto m = static_cast<int64_t>(positions.at.size());
   const auto store_row = [&](int64_t row, float* angles, float* turned) {
     fill_angles(table, rope.of(positions.is_long(row)), positions.at[static_cast<size_t>(row)],

@@ -8,8 +8,14 @@
 
 namespace spnl::mistralrs::cpu {
 
-enum class KvType { kF32, kF16, kBF16 };
-uint32_t kv_type_bytes(KvType type);
+/// Elements of keys and values. kQ8_0: blocks of kKvQuantBlock elements, an f16 scale and then one
+/// signed byte each; a block is 34 bytes.
+enum class KvType { kF32, kF16, kBF16, kQ8_0 };
+constexpr int32_t kKvQuantBlock = 32;
+/// Whether a key or value of `dim` elements can be stored so.
+bool kv_type_fits(KvType type, int64_t dim);
+/// Bytes of one key or value of `dim` elements, which fit.
+int64_t kv_row_bytes(KvType type, int64_t dim);
 
 enum class RopeKind { kHalfSplit, kInterleaved };
 
@@ -51,7 +57,7 @@ struct RowPositions {
 /// One layer's paged cache: keys [blocks, kv_heads, block_size, head_dim] and values [blocks,
 /// kv_heads, block_size, value_dim] of `type`. A slot is block * block_size + index in block. Keys
 /// are stored rotated. Where `values` is null, a value is the first value_dim elements of its key
-/// (latent attention).
+/// (latent attention). The type fits both dims.
 struct KvLayer {
   KvType type;
   int32_t block_size, kv_heads, head_dim, value_dim;

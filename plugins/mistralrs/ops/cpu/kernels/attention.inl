@@ -244,6 +244,7 @@ AttendTile attend_tile(const AttendArgs& a, Sizes<R...>) {
 
 AttendTile attend_tile(const AttendArgs& a) {
   if (a.type == KvType::kF16) return attend_tile<KvType::kF16>(a, V::DirectRows{});
+  if (a.type == KvType::kQ8_0) return attend_tile<KvType::kQ8_0>(a, V::DirectRows{});
   if (a.type == KvType::kBF16) return attend_tile<KvType::kBF16>(a, V::DirectRows{});
   return attend_tile<KvType::kF32>(a, V::DirectRows{});
 }

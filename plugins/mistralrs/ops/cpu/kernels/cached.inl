@@ -23,6 +23,31 @@ struct Cached<KvType::kBF16> {
   }
 };
 
+template <>
+struct Cached<KvType::kQ8_0> {
+  static constexpr int kBytes = 2 + kKvQuantBlock;
+  static V::F load(const uint8_t* p, int d) {
+    const uint8_t* block = p + d / kKvQuantBlock * kBytes;
+    return V::mul(V::load_s8(block + 2 + d % kKvQuantBlock), V::set1_half(block));
+  }
+  static float one(const uint8_t* p, int d) {
+    const uint8_t* block = p + d / kKvQuantBlock * kBytes;
+    return static_cast<int8_t>(block[2 + d % kKvQuantBlock]) * half_bits_to_float(load_u16(block));
+  }
+};
+
+/// The scale is rounded first, so that the bytes make up for it.
+void store_block(const float* in, uint8_t* out) {
+  V::F most = V::abs(V::load(in));
+  for (int i = V::kLanes; i < kKvQuantBlock; i += V::kLanes)
+    most = V::max(most, V::abs(V::load(in + i)));
+  const uint16_t bits = float_to_half_bits(V::reduce_max(most) / 127.0f);
+  const float d = half_bits_to_float(bits);
+  int32_t sums[2];
+  store_u16(out, bits);
+  V::quantize32(in, d > 0 ? 1.0f / d : 0.0f, reinterpret_cast<int8_t*>(out + 2), sums);
+}
+
 void store(KvType type, const float* in, int64_t n, void* out) {
   uint8_t* p = static_cast<uint8_t*>(out);
   int64_t i = 0;
@@ -31,6 +56,8 @@ void store(KvType type, const float* in, int64_t n, void* out) {
   } else if (type == KvType::kF16) {
     for (; i + V::kLanes <= n; i += V::kLanes) V::store_half(p + 2 * i, V::load(in + i));
     for (; i < n; ++i) store_u16(p + 2 * i, float_to_half_bits(in[i]));
+  } else if (type == KvType::kQ8_0) {
+    for (; i < n; i += kKvQuantBlock, p += Cached<KvType::kQ8_0>::kBytes) store_block(in + i, p);
   } else {
     for (; i < n; ++i) store_u16(p + 2 * i, float_to_bf16_bits(in[i]));
   }

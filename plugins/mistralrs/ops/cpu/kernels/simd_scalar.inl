@@ -93,6 +93,7 @@ struct V {
     for (int i = 0; i < kLanes; ++i) r.v[i] = half_bits_to_float(load_u16(p + 2 * i));
     return r;
   }
+  static F set1_half(const uint8_t* p) { return set1(half_bits_to_float(load_u16(p))); }
   static F load_bf16(const uint8_t* p) {
     F r;
     for (int i = 0; i < kLanes; ++i) r.v[i] = bits_to_float(uint32_t{load_u16(p + 2 * i)} << 16);

@@ -29,6 +29,13 @@ AttentionShape windowed_with_sinks() {
   return shape;
 }
 
+AttentionShape quantised() {
+  AttentionShape shape = grouped();
+  shape.head_dim = 64;
+  shape.type = KvType::kQ8_0;
+  return shape;
+}
+
 AttentionShape latent() {
   AttentionShape shape = grouped();
   shape.heads = 20;
@@ -44,7 +51,7 @@ AttentionShape latent() {
 // What lets a cached prefix, a chunked prompt and a batch give the very tokens of a run alone.
 BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_batch_chunks_or_threads) {
   for (Isa isa : supported_isas()) {
-    for (const AttentionShape& shape : {grouped(), windowed_with_sinks(), latent()}) {
+    for (const AttentionShape& shape : {grouped(), windowed_with_sinks(), quantised(), latent()}) {
       AttentionCase c(shape, 3);
       std::vector<int32_t> prompt(150);
       std::iota(prompt.begin(), prompt.end(), 600);

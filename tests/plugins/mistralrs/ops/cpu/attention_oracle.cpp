@@ -42,7 +42,7 @@ AttentionCase::AttentionCase(const AttentionShape& shape, uint32_t seed)
   for (int h = 0; h < shape.heads && shape.sinks; ++h) sinks_.push_back(normal(random_));
   const size_t slots = size_t{kBlocks} * static_cast<size_t>(shape.kv_heads * shape.block_size);
   const auto bytes_of = [&](int dim) {
-    return slots * static_cast<size_t>(dim) * kv_type_bytes(shape.type);
+    return slots * static_cast<size_t>(kv_row_bytes(shape.type, dim));
   };
   keys_.assign(bytes_of(shape.head_dim), 0xff);  // not-a-number wherever nothing is stored
   values_.assign(bytes_of(shape.values()), 0xff);

@@ -1,6 +1,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <numeric>
+#include <tuple>
 
 #include "attention_oracle.h"
 
@@ -16,8 +17,9 @@ std::vector<int32_t> range(int first, int last) {
 }
 
 /// Keys and values are rounded to the cache's type: 2^-11 for f16, 2^-8 for bf16, of values up to
-/// about 4.
+/// about 4; q8_0: by up to 1/254 of the largest of 32.
 double tolerance(KvType type) {
+  if (type == KvType::kQ8_0) return 4e-2;
   return type == KvType::kF32 ? 3e-5 : type == KvType::kF16 ? 3e-3 : 2.5e-2;
 }
 
@@ -151,6 +153,27 @@ BOOST_AUTO_TEST_CASE(long_runs_by_one_and_by_many_threads) {
     compare(c, s, isa, 1);
     compare(c, s, isa, 3);
   }
+}
+
+BOOST_AUTO_TEST_CASE(keys_and_values_in_blocks_of_bytes) {
+  for (const auto& [heads, kv_heads, dim] :
+       {std::tuple{9, 3, 64}, {8, 1, 128}, {4, 4, 32}, {2, 1, 96}, {2, 1, 256}}) {
+    AttentionShape s = shape_with(heads, kv_heads, dim, dim / 2);
+    s.type = KvType::kQ8_0;
+    check(s, 26);
+    s.window = 33;
+    s.kind = RopeKind::kInterleaved;
+    check(s, 27);
+    s.value_dim = 160;
+    check(s, 28);
+  }
+  AttentionShape latent = shape_with(20, 1, 96, 8);
+  latent.value_dim = latent.first_dim = 64;
+  latent.shares_values = true;
+  latent.type = KvType::kQ8_0;
+  check(latent, 29);
+  BOOST_TEST(kv_row_bytes(KvType::kQ8_0, 64) == 68);
+  BOOST_TEST(!kv_type_fits(KvType::kQ8_0, 80));
 }
 
 // Far positions: angles of 10^5 and more must keep float32 accuracy; very far ones take another
