@@ -79,8 +79,7 @@ PromptOrder without_spans(const spnl_prompt& prompt, std::vector<PromptLeaf> lea
 
 PromptOrder order_of(const spnl_prompt& prompt, const EncodeOptions& options) {
   if (!has_spans(prompt)) return without_spans(prompt, prompt_leaves(prompt));
-  return order_prompt(prompt,
-                      options.canonical_order ? ChildOrder::kCanonical : ChildOrder::kGiven);
+  return order_prompt(prompt, {.canonical = options.canonical_order});
 }
 
 EncodedPrompt encode_raw(const Tokenizer& tokenizer, const spnl_prompt& prompt,
@@ -127,9 +126,11 @@ void check_token_places(const std::vector<PromptLeaf>& leaves) {
 
 // Fragments that may stand in any order must have the same text in every order.
 std::string why_order_matters(const Tokenizer& tokenizer, const ChatTemplate* chat_template,
-                              const spnl_prompt& prompt, const PromptOrder& written,
+                              const spnl_prompt& prompt, const EncodeOptions& options,
+                              const PromptOrder& written,
                               const std::map<uint32_t, std::string>& texts) {
-  const PromptOrder order = order_prompt(prompt, ChildOrder::kReversed);
+  const PromptOrder order =
+      order_prompt(prompt, {.canonical = options.canonical_order, .reversed = true});
   if (std::equal(order.leaves.begin(), order.leaves.end(), written.leaves.begin(),
                  written.leaves.end(),
                  [](const PromptLeaf& a, const PromptLeaf& b) { return a.fragment == b.fragment; }))
@@ -184,7 +185,7 @@ EncodedPrompt PromptEncoder::encode(const spnl_prompt& prompt, const EncodeOptio
   SpanText cut;
   if (!order.spans.empty()) cut = cut_messages(prompt, order, rendered);
   if (!order.spans.empty() && cut.note.empty())
-    cut.note = why_order_matters(tokenizer_, template_, prompt, order,
+    cut.note = why_order_matters(tokenizer_, template_, prompt, options, order,
                                  own_texts(cut, order, rendered.text));
   const bool hold = cut.note.empty();
   if (!hold) order = without_spans(prompt, std::move(order.leaves));

@@ -44,7 +44,7 @@ PromptOrder order_prompt(const spnl_prompt& prompt, ChildOrder order) {
     const int32_t parent = prompt.fragments[i]->parent;
     (parent < 0 ? open : children[static_cast<size_t>(parent)]).push_back(i);
   }
-  if (order == ChildOrder::kCanonical) sort_by_content(prompt, children);
+  if (order.canonical) sort_by_content(prompt, children);
   std::reverse(open.begin(), open.end());
 
   PromptOrder out;
@@ -62,7 +62,7 @@ PromptOrder order_prompt(const spnl_prompt& prompt, ChildOrder order) {
     }
     out.span_of[i] = span;
     if (const auto leaf = prompt_leaf(prompt, i)) out.leaves.push_back(*leaf);
-    const bool reverse = order == ChildOrder::kReversed && fragment.kind == SPNL_FRAG_INDEPENDENT;
+    const bool reverse = order.reversed && fragment.kind == SPNL_FRAG_INDEPENDENT;
     if (!reverse) std::reverse(children[i].begin(), children[i].end());
     open.insert(open.end(), children[i].begin(), children[i].end());
   }

@@ -7,7 +7,10 @@
 namespace spnl::modelkit {
 
 /// In which order the children of INDEPENDENT fragments are written.
-enum class ChildOrder { kGiven, kCanonical, kReversed };
+struct ChildOrder {
+  bool canonical = false;  ///< by a hash of role, text and ids of all below a child; else as given
+  bool reversed = false;   ///< and then from the last to the first
+};
 
 /// A stretch of the prompt that may stand apart: a child of an INDEPENDENT fragment, or a message
 /// with a lineage elsewhere (group -1).
@@ -24,8 +27,8 @@ struct PromptOrder {
   std::vector<int32_t> span_of;  ///< per fragment: the innermost span that holds it, or -1
 };
 
-/// `prompt` has been validated. kCanonical sorts by a hash of role, text and ids of all below a
-/// child; equal children keep their order. Throws Error(kUnsupported) for blobs.
+/// `prompt` has been validated. Equal children keep their order under `canonical`. Throws
+/// Error(kUnsupported) for blobs.
 PromptOrder order_prompt(const spnl_prompt& prompt, ChildOrder order);
 
 }  // namespace spnl::modelkit

@@ -284,6 +284,10 @@ BOOST_AUTO_TEST_CASE(a_template_that_looks_at_places) {
   BOOST_TEST((encoded.ids == encode(bench, flat).ids));
   BOOST_TEST(encoded.ends[3] < encoded.ends[4]);
   BOOST_TEST(encode(bench, flat).spans_hold);
+  Prompt swapped;  // one of the two orders is the canonical one backwards
+  documents(swapped, {"two", "one"});
+  BOOST_TEST(!encode(bench, prompt, true).spans_hold);
+  BOOST_TEST(!encode(bench, swapped, true).spans_hold);
 }
 
 BOOST_AUTO_TEST_CASE(messages_with_a_lineage) {
