@@ -55,6 +55,7 @@ const std::vector<WrongUse> kWrongUses = {
     {{"generate", "-m", "x", "--stop", "", "hi"}, "--stop"},
     {{"generate", "-m", "x", "--threads", "0", "hi"}, "--threads"},
     {{"generate", "-m", "x", "--device", "gpu", "hi"}, "--device"},
+    {{"generate", "-m", "x", "--speculate", "maybe", "hi"}, "--speculate"},
     {{"generate", "-m", "x", "--color", "pink", "hi"}, "--color"},
     {{"generate", "-m", "x", "--json=1", "hi"}, "--json"},
     {{"generate", "-m", "x", "--prompt-ids", "1,,2"}, "not a token id"},

@@ -8,12 +8,13 @@ namespace spnl::mistralrs {
 namespace {
 
 constexpr double kIncome = 0.03;    // of a token, for each token
-constexpr double kMostSavings = 2;  // tokens
+constexpr double kMostSavings = 2;  // tokens; also the most debt
 constexpr size_t kMostGuesses = 15;
-constexpr size_t kAlwaysGuesses = 8;    // with Speculate::kNgram
-constexpr uint32_t kTrustedSteps = 2;   // the first of them finds cold caches
-constexpr uint32_t kRefreshAfter = 32;  // steps
-constexpr double kSmoothing = 0.2;
+constexpr size_t kAlwaysGuesses = 8;  // with Speculate::kNgram
+// Of the time of steps without guesses.
+constexpr uint32_t kTrustedSteps = 2;  // the first of them finds cold caches
+constexpr uint64_t kFreshSteps = 32, kUsefulSteps = 256;
+constexpr double kSmoothing = 0.3;
 constexpr double kOutlier = 2;  // a step that takes longer by this factor was disturbed
 
 bool all_decode(std::span<const Chunk> plan) {
@@ -27,8 +28,7 @@ void Speculator::propose(std::span<Chunk> plan) {
   if (mode_ == Speculate::kOff || !all_decode(plan)) return;
   if (mode_ == Speculate::kAuto) {
     plain_.resize(std::max(plain_.size(), plan.size() + 1));
-    PlainTime& plain = plain_[plan.size()];
-    if (plain.measured < kTrustedSteps || plain.speculated >= kRefreshAfter) return;
+    if (!knows_plain_time(plan.size())) return;
   }
   int64_t free = kTokenBudget - static_cast<int64_t>(plan.size());
   for (Chunk& chunk : plan) {
@@ -63,22 +63,31 @@ int64_t Speculator::room(const Sequence& sequence) const {
   return most;
 }
 
+bool Speculator::knows_plain_time(size_t sequences) const {
+  const PlainTime& plain = plain_[sequences];
+  return plain.measured >= kTrustedSteps && steps_ - plain.last < kFreshSteps;
+}
+
+void Speculator::measure(PlainTime& plain, double seconds) {
+  if (steps_ - plain.last > kUsefulSteps) plain.measured = 0;  // of another time
+  plain.last = steps_;
+  if (++plain.measured <= kTrustedSteps)
+    plain.seconds = seconds;
+  else
+    plain.seconds += kSmoothing * (std::min(seconds, kOutlier * plain.seconds) - plain.seconds);
+}
+
 void Speculator::settle(std::span<const Chunk> plan, Clock::duration elapsed) {
   if (mode_ != Speculate::kAuto || !all_decode(plan)) return;
+  ++steps_;
   PlainTime& plain = plain_[plan.size()];
   const double seconds = std::chrono::duration<double>(elapsed).count();
   size_t guesses = 0;
   for (const Chunk& chunk : plan) guesses += chunk.sequence->guesses.size();
   double cost_of_guess = 0;
   if (guesses == 0) {
-    const bool trusted = plain.measured++ >= kTrustedSteps;
-    plain.speculated = 0;
-    plain.seconds =
-        trusted ? plain.seconds +
-                      kSmoothing * (std::min(seconds, kOutlier * plain.seconds) - plain.seconds)
-                : seconds;
+    measure(plain, seconds);
   } else {
-    ++plain.speculated;
     const double token = plain.seconds / static_cast<double>(plan.size());
     cost_of_guess =
         std::clamp((seconds - plain.seconds) / token / static_cast<double>(guesses), 0.0, 1.0);
@@ -88,9 +97,9 @@ void Speculator::settle(std::span<const Chunk> plan, Clock::duration elapsed) {
 
 void Speculator::charge(Sequence& sequence, double cost_of_guess) {
   const size_t guesses = sequence.guesses.size(), right = sequence.right_guesses;
-  sequence.savings =
-      std::min(kMostSavings, sequence.savings + kIncome + static_cast<double>(right) -
-                                 static_cast<double>(guesses) * cost_of_guess);
+  sequence.savings = std::clamp(sequence.savings + kIncome + static_cast<double>(right) -
+                                    static_cast<double>(guesses) * cost_of_guess,
+                                -kMostSavings, kMostSavings);
   if (guesses == 0) return;
   sequence.guesses_at_once =
       std::clamp(right == guesses ? 2 * guesses : right + 1, size_t{2}, kMostGuesses);

@@ -31,11 +31,13 @@ class Speculator {
  private:
   /// How long steps without guesses take.
   struct PlainTime {
-    double seconds = 0;       // smoothed
-    uint32_t measured = 0;    // steps
-    uint32_t speculated = 0;  // steps with guesses since the last one without
+    double seconds = 0;  // smoothed
+    uint32_t measured = 0;
+    uint64_t last = 0;  // number of the step that was measured last
   };
 
+  bool knows_plain_time(size_t sequences) const;
+  void measure(PlainTime& plain, double seconds);
   void propose(Chunk& chunk, int64_t most);
   int64_t room(const Sequence& sequence) const;
   void charge(Sequence& sequence, double cost_of_guess);
@@ -43,6 +45,7 @@ class Speculator {
   const Model& model_;
   const Speculate mode_;
   std::vector<PlainTime> plain_;  // by sequences in the step
+  uint64_t steps_ = 0;            // that only decoded
 };
 
 }  // namespace spnl::mistralrs

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "client.h"
+#include "engine/mailbox.h"
 #include "engine/ngram_index.h"
 
 using namespace spnl::mistralrs;
@@ -196,4 +197,59 @@ BOOST_AUTO_TEST_CASE(guesses_fit_the_context_and_the_pool) {
     BOOST_TEST(always->runtime()->counters.right_guesses > 0u);
     BOOST_TEST(used_by_sequences(*always) == 0);
   }
+}
+
+namespace {
+
+/// How long a text takes in steps of 1 ms that grow by `cost` of it for each guess, as a share of
+/// its time without guesses.
+double simulate(const Model& model, const std::vector<int32_t>& text, double cost) {
+  BlockPool pool(static_cast<int32_t>(text.size()) + 16);
+  Mailbox mailbox;
+  Request r;
+  r.prompt = {text[0]};
+  const auto sequence = std::make_shared<Sequence>(std::make_shared<const Request>(std::move(r)), 0,
+                                                   mailbox, pool, 1);
+  Speculator speculator(model, Speculate::kAuto);
+  sequence->ids.push_back(text[1]);
+  sequence->computed = 1;
+  std::vector<Chunk> plan;
+  double seconds = 0;
+  while (sequence->ids.size() < text.size()) {
+    plan.assign(1, {sequence.get(), 1, true});
+    speculator.propose(plan);
+    sequence->right_guesses = 0;
+    for (;;) {  // as the model says it
+      const int32_t next = text[sequence->ids.size()];
+      sequence->ids.push_back(next);
+      const size_t n = sequence->right_guesses;
+      if (n == sequence->guesses.size() || sequence->guesses[n] != next ||
+          sequence->ids.size() == text.size())
+        break;
+      ++sequence->right_guesses;
+    }
+    const double step = 1e-3 * (1 + cost * static_cast<double>(sequence->guesses.size()));
+    speculator.settle(
+        plan, std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(step)));
+    seconds += step;
+  }
+  return seconds / (1e-3 * static_cast<double>(text.size() - 2));
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(guessing_costs_little_where_it_does_not_help_and_helps_where_it_can) {
+  const auto model = load(kModel, base());
+  const auto length = static_cast<size_t>(model->context()) - 8;
+  std::mt19937 random(5);
+  for (const unsigned letters : {4u, 8u, 30u, 200u}) {  // trigrams come again often, to never
+    std::vector<int32_t> text(length);
+    for (int32_t& id : text) id = static_cast<int32_t>(random() % letters);
+    for (const double cost : {0.05, 0.3, 1.0})
+      BOOST_TEST(simulate(*model, text, cost) < 1.05, letters << " letters, cost " << cost);
+  }
+  std::vector<int32_t> text = prompt(1, static_cast<int>(length / 4));
+  for (int i = 0; i < 3; ++i)
+    text.insert(text.end(), text.begin(), text.begin() + static_cast<std::ptrdiff_t>(length / 4));
+  BOOST_TEST(simulate(*model, text, 0.1) < 0.55);  // three quarters are quoted
 }
