@@ -5,6 +5,9 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
+#include <thread>
+#include <vector>
 
 #include "fixtures.h"
 #include "plugin_harness.h"
@@ -112,6 +115,53 @@ BOOST_AUTO_TEST_CASE(stop_strings_samples_cancel_and_prefill_only) {
   opened.backend.session_close(opened.session);
   opened.session = nullptr;
   BOOST_TEST(f.sample().reason == SPNL_FIN_CANCELLED);
+}
+
+BOOST_AUTO_TEST_CASE(sessions_on_threads_of_their_own_hear_of_their_own_requests_there) {
+  Fixture f;
+  Opened opened(f.host);
+  BOOST_TEST_REQUIRE(opened.open_session(f.log) == SPNL_OK, opened.error.message);
+  BOOST_TEST(opened.submit(kPrompt, sampling_of(40), f.sequence) == SPNL_OK);
+  opened.run();
+  const std::vector<int32_t> want = f.sample().ids;
+  constexpr int kSessions = 4;
+  std::vector<EventLog> logs(kSessions);
+  std::vector<int> ended(kSessions, 0);
+  std::mutex opening;
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < kSessions; ++i)
+    threads.emplace_back([&, i] {
+      EventLog& log = logs[i];
+      log.thread = std::this_thread::get_id();
+      const spnl_events events = log.events();
+      spnl_session* session = nullptr;
+      {
+        const std::lock_guard lock(opening);  // one call at a time per model
+        opened.backend.session_open(opened.model, &events, &session, nullptr);
+      }
+      const spnl_sampling sampling = sampling_of(40, 2);
+      spnl_request request{};
+      request.struct_size = sizeof request;
+      request.prompt = &kPrompt.prompt;
+      request.sampling = &sampling;
+      uint64_t sequence = 0, left_alone = 0;
+      opened.backend.submit(session, &request, &sequence, nullptr);
+      uint32_t alive = 1;
+      while (alive > 0) opened.backend.step(session, 0, &alive, nullptr);
+      opened.backend.submit(session, &request, &left_alone, nullptr);
+      opened.backend.session_close(session);
+      for (const auto& [key, sample] : log.samples)
+        if (sample.finishes == 1 && (key.first == left_alone || sample.ids == want)) ++ended[i];
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (size_t i = 0; i < kSessions; ++i) {
+    BOOST_TEST(ended[i] == 4);
+    BOOST_TEST(logs[i].faults.empty());
+  }
+  spnl_stats stats{};
+  stats.struct_size = sizeof stats;
+  BOOST_TEST(opened.backend.stats(opened.model, &stats, nullptr) == SPNL_OK);
+  BOOST_TEST(stats.running + stats.waiting == 0u);
 }
 
 BOOST_AUTO_TEST_CASE(score_is_the_oracles) {

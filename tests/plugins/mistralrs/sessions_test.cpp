@@ -13,13 +13,20 @@ using namespace spnl::mistralrs::test;
 
 namespace {
 
+/// The threads are the sessions' here; a team of two would only spin.
+Settings single() {
+  Settings s = base();
+  s.threads = 1;
+  return s;
+}
+
 /// A pool of so many blocks of so many tokens.
 Settings pool_of(int blocks, int block_size) {
   static const uint64_t token = [] {
-    const auto model = load(kModel, base());
+    const auto model = load(kModel, single());
     return KvCache::block_bytes(model->bundle().spec, model->runtime()->cache->layer(0).type, 1);
   }();
-  Settings s = base();
+  Settings s = single();
   s.block_size = block_size;
   s.kv_bytes = token * static_cast<uint64_t>(blocks * block_size);
   return s;
@@ -35,7 +42,7 @@ std::vector<int32_t> joined(std::vector<int32_t> head, const std::vector<int32_t
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(whoever_steps_steps_for_all) {
-  const auto model = load(kModel, base());
+  const auto model = load(kModel, single());
   const auto want = alone(*model, prompt(2, 40), 12);
   Client a(*model), b(*model);
   a.submit(1, prompt(1, 40), 30);
@@ -51,7 +58,7 @@ BOOST_AUTO_TEST_CASE(whoever_steps_steps_for_all) {
 
 BOOST_AUTO_TEST_CASE(a_session_that_does_not_step_is_paused_and_gives_its_blocks_away) {
   const auto model = load(kModel, pool_of(32, 8));
-  const auto ample = load(kModel, base());
+  const auto ample = load(kModel, single());
   std::vector<std::vector<int32_t>> prompts{prompt(1, 60), prompt(2, 60), prompt(3, 60)};
   Client idle(*model), busy(*model);
   for (size_t i = 0; i < prompts.size(); ++i) idle.submit(i, prompts[i], 100);
@@ -115,7 +122,7 @@ BOOST_AUTO_TEST_CASE(sessions_take_turns_when_they_wait) {
 }
 
 BOOST_AUTO_TEST_CASE(a_long_prompt_delays_other_sessions_by_a_factor_only) {
-  const auto model = load(kModel, base());
+  const auto model = load(kModel, single());
   Client longer(*model), shorter(*model);
   longer.submit(1, prompt(1, static_cast<int>(model->context()) - 8), 4);
   shorter.submit(1, prompt(2, 100), 4);
@@ -127,7 +134,7 @@ BOOST_AUTO_TEST_CASE(a_long_prompt_delays_other_sessions_by_a_factor_only) {
 
 BOOST_AUTO_TEST_CASE(a_pool_for_eight_serves_64_sequences_of_four_sessions) {
   const auto model = load(kModel, pool_of(8 * 6, 8));
-  const auto ample = load(kModel, base());
+  const auto ample = load(kModel, single());
   constexpr int kPerSession = 16;
   std::vector<std::unique_ptr<Client>> clients;
   for (int c = 0; c < 4; ++c) clients.push_back(std::make_unique<Client>(*model));
@@ -153,7 +160,7 @@ BOOST_AUTO_TEST_CASE(a_pool_for_eight_serves_64_sequences_of_four_sessions) {
 
 BOOST_AUTO_TEST_CASE(prompts_of_one_step_compute_their_common_beginning_once) {
   for (const int common : {64, 440}) {  // in one step, in several
-    const auto model = load(kModel, base());
+    const auto model = load(kModel, single());
     const auto head = prompt(7, common);
     Client a(*model), b(*model);
     for (int i = 0; i < 5; ++i)
@@ -164,7 +171,7 @@ BOOST_AUTO_TEST_CASE(prompts_of_one_step_compute_their_common_beginning_once) {
     a.run();
     b.run();
     BOOST_TEST(prefilled(*model) <= static_cast<uint64_t>(common + 5 * (20 + 32) + 10));
-    Settings off = base();
+    Settings off = single();
     off.prefix_entries = 0;
     const auto cold = load(kModel, off);
     for (int i = 0; i < 5; ++i) {
@@ -176,7 +183,7 @@ BOOST_AUTO_TEST_CASE(prompts_of_one_step_compute_their_common_beginning_once) {
 }
 
 BOOST_AUTO_TEST_CASE(counters_are_true_between_steps) {
-  const auto model = load(kModel, base());
+  const auto model = load(kModel, single());
   const Counters& c = model->runtime()->counters;
   Client a(*model);
   {
@@ -199,7 +206,7 @@ BOOST_AUTO_TEST_CASE(counters_are_true_between_steps) {
 }
 
 BOOST_AUTO_TEST_CASE(closing_frees_at_once_while_others_go_on) {
-  const auto model = load(kModel, base());
+  const auto model = load(kModel, single());
   Client stays(*model);
   stays.submit(1, prompt(1, 30), 200);
   for (int i = 0; i < 20; ++i) {
@@ -224,7 +231,7 @@ BOOST_AUTO_TEST_CASE(closing_frees_at_once_while_others_go_on) {
 // prompts are cut, what is cached, or how often memory ran short.
 BOOST_AUTO_TEST_CASE(greedy_tokens_are_the_same_in_200_random_mixes) {
   constexpr size_t kPrompts = 24, kTokens = 16;
-  const auto ample = load(kModel, base());
+  const auto ample = load(kModel, single());
   const auto common = prompt(1000, 40);
   std::vector<std::vector<int32_t>> prompts, want;
   for (size_t i = 0; i < kPrompts; ++i) {
@@ -232,7 +239,7 @@ BOOST_AUTO_TEST_CASE(greedy_tokens_are_the_same_in_200_random_mixes) {
     prompts.push_back(i % 3 == 0 ? joined(common, own) : own);
     want.push_back(alone(*ample, prompts.back(), kTokens));
   }
-  const std::unique_ptr<Model> models[] = {load(kModel, base()), load(kModel, pool_of(40, 8)),
+  const std::unique_ptr<Model> models[] = {load(kModel, single()), load(kModel, pool_of(40, 8)),
                                            load(kModel, pool_of(200, 1))};
   std::mt19937 random(17);
   const auto below = [&](size_t n) { return static_cast<size_t>(random() % n); };
