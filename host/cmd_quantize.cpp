@@ -1,4 +1,4 @@
-// spnl-host quantize: a GGUF model in other types.
+// spnl-host quantize: a model as GGUF, in other types.
 #include <spnl/modelkit/error.h>
 #include <spnl/modelkit/quantize_file.h>
 
@@ -52,10 +52,6 @@ void check_output(const fs::path& in, const fs::path& out, bool force) {
 }
 
 std::unique_ptr<modelkit::GgufFile> open_gguf(const fs::path& path) {
-  if (fs::is_directory(path))
-    throw Error(ErrorCode::kUnsupported,
-                "'" + path.string() + "' is a folder of Hugging Face's layout", "IN",
-                "convert it to a GGUF first: only GGUF files can be quantised so far");
   try {
     return modelkit::GgufFile::open(path);
   } catch (const modelkit::Error& error) {
@@ -92,30 +88,31 @@ int run(Invocation& invocation) {
                                 .value_or(std::max(1u, std::thread::hardware_concurrency())));
   const fs::path in = local_model(args.positional()[0], invocation), out = args.positional()[1];
   check_output(in, out, args.has("force"));
-  const auto model = open_gguf(in);
-  if (!has_floats(*model) && options.mix.name != "F32")
+  const auto model = fs::is_directory(in) ? nullptr : open_gguf(in);
+  if (model && !has_floats(*model) && options.mix.name != "F32")
     terminal.note("the model is quantised already: what it lost then stays lost");
 
   invocation.interrupt.graceful();
   options.stop = invocation.interrupt.token();
   uint64_t count = 0, bytes_out = 0;
-  options.progress = [&](const modelkit::Tensor& tensor, modelkit::TensorType type, uint64_t done,
-                         uint64_t total) {
-    ++count;
-    bytes_out += modelkit::tensor_bytes(type, tensor.elements());
+  options.progress = [&](const modelkit::QuantizeProgress& done) {
+    count = done.tensors;
+    bytes_out += done.bytes;
     if (terminal.verbose())
-      terminal.line("[" + std::to_string(count) + "/" + std::to_string(model->tensors().size()) +
-                    "] " + without_controls(std::string(tensor.name)) + "  " +
-                    std::string(modelkit::tensor_type_info(tensor.type)->name) + " -> " +
-                    std::string(modelkit::tensor_type_info(type)->name));
-    terminal.progress("quantising", done, total);
+      terminal.line("[" + std::to_string(count) + "/" + std::to_string(done.tensors_total) + "] " +
+                    without_controls(std::string(done.name)) + "  " +
+                    std::string(modelkit::tensor_type_info(done.from)->name) + " -> " +
+                    std::string(modelkit::tensor_type_info(done.to)->name));
+    terminal.progress("quantising", done.elements, done.elements_total);
   };
   const auto start = std::chrono::steady_clock::now();
   try {
-    if (!modelkit::quantize_gguf(*model, out, options))
+    if (!(model ? modelkit::quantize_gguf(*model, out, options)
+                : modelkit::quantize_folder(in, out, options)))
       throw Error(ErrorCode::kInterrupted, "interrupted; nothing was written", out.string());
   } catch (const modelkit::Error& error) {
-    throw Error(ErrorCode::kEvaluation, error.what());
+    const bool loadable = model || error.code() != modelkit::ErrorCode::kUnsupported;
+    throw Error(loadable ? ErrorCode::kEvaluation : ErrorCode::kNotLoadable, error.what());
   }
   char seconds[40];
   std::snprintf(seconds, sizeof seconds, "%.1f s",
@@ -135,9 +132,7 @@ int run(Invocation& invocation) {
 
 Command quantize_command() {
   static const std::string notes =
-      "IN: a GGUF file, or a name as --model takes it. Folders of Hugging Face's layout must be "
-      "converted to GGUF\n"
-      "first, with other tools.\n"
+      "IN: a GGUF file, a folder of Hugging Face's layout, or a name as --model takes it.\n"
       "Types: " +
       joined_names() +
       ".\n"
@@ -146,7 +141,7 @@ Command quantize_command() {
       "they are. The result is one file that other programs open too; it takes OUT's name only "
       "once it is whole.";
   return {"quantize",
-          "Writes a GGUF model in other types.",
+          "Writes a model as GGUF, in other types.",
           "IN OUT.gguf --type Q4_K_M [--threads N] [--force]",
           kGeneral,
           {{"type", 0, "TYPE", "what to quantise to"},

@@ -52,6 +52,37 @@ BOOST_AUTO_TEST_CASE(a_quantised_model_runs) {
   BOOST_TEST(tokens[0] == tokens[1]);
 }
 
+BOOST_AUTO_TEST_CASE(a_folder_becomes_a_gguf) {
+  const Folder folder;
+  const auto make = [&](const std::string& name) {
+    fs::create_directory(folder.path / name);
+    for (const char* file : {"config.json", "model.safetensors"})
+      fs::copy_file(fs::path(SPNL_TEST_FIXTURES_DIR) / "models" / name / file,
+                    folder.path / name / file);
+    std::ofstream(folder.path / name / "tokenizer.json")
+        << R"({"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false},)"
+        << R"("model":{"type":"BPE","vocab":{"a":0,"b":1,"c":2,"ab":3},"merges":["a b"]}})";
+    return (folder.path / name).string();
+  };
+  const std::string out = folder / "out.gguf";
+  const HostResult made =
+      run_host({"quantize", make("granite"), out, "--type", "F16", "--verbose"});
+  BOOST_TEST(made.exit_code == 0, made.errors);
+  BOOST_TEST(has(made.errors, "F32 -> F16"), made.errors);
+  const HostResult shown = run_host({"inspect", out});
+  for (const char* part : {"architecture        granite", "quantisation        F16"})
+    BOOST_TEST(has(shown.output, part), shown.output);
+  const HostResult run = run_host({"generate", "-m", "cpu_ref/" + out, "--prompt-ids", "0,1,3",
+                                   "--temperature", "0", "--max-tokens", "2"});
+  BOOST_TEST(run.exit_code == 0, run.errors);
+
+  const HostResult refused =
+      run_host({"quantize", make("gemma2"), folder / "no.gguf", "--type", "F16"});
+  BOOST_TEST(refused.exit_code == 3, refused.errors);
+  BOOST_TEST(has(refused.errors, "'gemma2' that cannot be written"), refused.errors);
+  BOOST_TEST(!fs::exists(folder / "no.gguf"));
+}
+
 BOOST_AUTO_TEST_CASE(nothing_is_overwritten_unasked) {
   const Folder folder;
   const std::string copy = folder / "in.gguf", out = folder / "out.gguf";

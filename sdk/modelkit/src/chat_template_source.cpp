@@ -1,7 +1,5 @@
 #include "chat_template_source.h"
 
-#include <optional>
-
 #include "json_file.h"
 #include "spnl/modelkit/error.h"
 
@@ -49,13 +47,18 @@ std::unique_ptr<ChatTemplate> read_chat_template(const GgufFile& file) {
 }
 
 std::unique_ptr<ChatTemplate> read_chat_template(const std::filesystem::path& folder) {
-  if (const auto source = read_text_file(folder / "chat_template.jinja")) return parse(*source);
+  const auto source = chat_template_text(folder);
+  return source ? parse(*source) : nullptr;
+}
+
+std::optional<std::string> chat_template_text(const std::filesystem::path& folder) {
+  if (auto source = read_text_file(folder / "chat_template.jinja")) return source;
   for (const char* const name : {"chat_template.json", "tokenizer_config.json"}) {
     const auto file = JsonFile::open(folder / name);
     if (!file) continue;
-    if (const auto source = template_of(*file)) return parse(*source);
+    if (auto source = template_of(*file)) return source;
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 }  // namespace spnl::modelkit

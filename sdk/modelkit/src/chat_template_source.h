@@ -1,6 +1,8 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "spnl/modelkit/chat_template.h"
 #include "spnl/modelkit/gguf.h"
@@ -16,5 +18,7 @@ std::unique_ptr<ChatTemplate> read_chat_template(const GgufFile& file);
 /// tokenizer_config.json; of several the one named "default", else the first. Throws
 /// Error(kCorrupt) for a file that is no JSON.
 std::unique_ptr<ChatTemplate> read_chat_template(const std::filesystem::path& folder);
+/// The same as it is written.
+std::optional<std::string> chat_template_text(const std::filesystem::path& folder);
 
 }  // namespace spnl::modelkit

@@ -15,7 +15,7 @@
 namespace spnl::modelkit {
 namespace {
 
-constexpr uint32_t kVersion = 3;
+constexpr uint32_t kVersion = 3, kListType = 9;
 constexpr uint64_t kAlignment = 32;  // the format's default, so no key needs to say so
 constexpr uint64_t kMostNameBytes = 63;
 constexpr size_t kBufferBytes = 1 << 20;
@@ -54,13 +54,16 @@ class ReplacingFile {
   ReplacingFile(const ReplacingFile&) = delete;
   ReplacingFile& operator=(const ReplacingFile&) = delete;
 
-  /// So that a disk that is too small is known before the work is done.
+  const std::filesystem::path& temporary() const { return temporary_; }
+
+  /// The file gets this size at once, so that a disk that is too small is known before the work.
   void reserve(uint64_t bytes) {
     while (::fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) != 0) {
       if (errno == EINTR) continue;
       if (errno == ENOSPC || errno == EFBIG || errno == EDQUOT) fail("write", errno, bytes);
-      return;  // a file system that cannot reserve
+      break;  // a file system that cannot reserve
     }
+    if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) fail("write", errno, bytes);
   }
 
   void write(std::string_view bytes) {
@@ -126,6 +129,15 @@ struct GgufWriter::Impl {
       invalid("metadata and tensors must be named before the first tensor's bytes");
   }
 
+  void begin_list(std::string_view key, uint32_t element_type, uint64_t count) {
+    require_open_header();
+    append_text(values, key);
+    append(values, kListType);
+    append(values, element_type);
+    append(values, count);
+    ++n_values;
+  }
+
   void put(std::string_view bytes) {
     buffer += bytes;
     if (buffer.size() < kBufferBytes) return;
@@ -177,6 +189,21 @@ void GgufWriter::add_value(std::string_view key, const Value& value) {
   ++impl_->n_values;
 }
 
+void GgufWriter::add_list(std::string_view key, std::span<const std::string> texts) {
+  impl_->begin_list(key, kTypeIds[Value(std::string_view()).index()], texts.size());
+  for (const std::string& text : texts) append_text(impl_->values, text);
+}
+
+void GgufWriter::add_list(std::string_view key, std::span<const float> numbers) {
+  impl_->begin_list(key, kTypeIds[Value(0.0f).index()], numbers.size());
+  for (const float number : numbers) append(impl_->values, number);
+}
+
+void GgufWriter::add_list(std::string_view key, std::span<const int32_t> numbers) {
+  impl_->begin_list(key, kTypeIds[Value(int32_t{0}).index()], numbers.size());
+  for (const int32_t number : numbers) append(impl_->values, number);
+}
+
 void GgufWriter::copy_value(const GgufFile::RawValue& value) {
   impl_->require_open_header();
   append_text(impl_->values, value.key);
@@ -218,6 +245,13 @@ void GgufWriter::write(std::span<const std::byte> bytes) {
     left.remove_prefix(n);
     impl_->end_full_tensors();
   }
+}
+
+std::filesystem::path GgufWriter::preview() {
+  impl_->write_header();
+  impl_->file.write(impl_->buffer);
+  impl_->buffer.clear();
+  return impl_->file.temporary();
 }
 
 void GgufWriter::finish() {

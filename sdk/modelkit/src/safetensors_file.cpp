@@ -134,7 +134,9 @@ void check_places(std::span<const Tensor> tensors, const std::string& path) {
 /// A shard lies beside its index. Anything else could name any file of the machine.
 bool is_name_of_shard(std::string_view name) {
   return !name.empty() && name.size() <= 255 && name.find('/') == name.npos &&
-         name.find('\\') == name.npos && name.find('\0') == name.npos && !name.starts_with('.');
+         name.find('\\') == name.npos && !name.starts_with('.') &&
+         std::none_of(name.begin(), name.end(),
+                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
 }
 
 std::string_view header_of(const MappedFile& file, const std::string& path) {

@@ -35,6 +35,39 @@ void read_elements(const Weight& weight, TensorType type, uint64_t first, uint64
   }
 }
 
+class PickedRows final : public RowSource {
+ public:
+  PickedRows(const Weight& weight, std::vector<uint32_t> rows)
+      : weight_(weight), type_(element_type_of_rows(weight)), rows_(std::move(rows)) {}
+  TensorType type() const { return type_; }
+  void read(uint64_t first, uint64_t count, std::byte* out) const override {
+    const uint64_t bytes = tensor_bytes(type_, weight_.columns());
+    for (uint64_t i = 0; i < count; ++i)
+      read_elements(weight_, type_, rows_[first + i], 1, out + i * bytes);
+  }
+
+ private:
+  /// Whole rows keep their blocks, but for an order of columns of their own.
+  static TensorType element_type_of_rows(const Weight& weight) {
+    return weight.input_order() == nullptr ? weight.type() : TensorType::kF32;
+  }
+
+  const Weight weight_;
+  const TensorType type_;
+  const std::vector<uint32_t> rows_;
+};
+
+class OwnVector final : public RowSource {
+ public:
+  explicit OwnVector(std::vector<float> values) : values_(std::move(values)) {}
+  void read(uint64_t, uint64_t count, std::byte* out) const override {
+    if (count > 0) std::memcpy(out, values_.data(), values_.size() * sizeof(float));
+  }
+
+ private:
+  const std::vector<float> values_;
+};
+
 class Transposed final : public RowSource {
  public:
   explicit Transposed(const Weight& weight)
@@ -179,6 +212,19 @@ bool same_order(const Weight& a, const Weight& b) {
 }
 
 }  // namespace
+
+Weight picked_rows(const Weight& weight, std::vector<uint32_t> rows) {
+  const uint64_t count = rows.size();
+  auto source = std::make_shared<PickedRows>(weight, std::move(rows));
+  const TensorType type = source->type();
+  return Weight(weight.name(), type, count, weight.columns(), std::move(source));
+}
+
+Weight own_vector(std::string name, std::vector<float> values) {
+  const uint64_t columns = values.size();
+  return Weight(std::move(name), TensorType::kF32, 1, columns,
+                std::make_shared<OwnVector>(std::move(values)));
+}
 
 Weight transposed(const Weight& weight) {
   auto source = std::make_shared<Transposed>(weight);

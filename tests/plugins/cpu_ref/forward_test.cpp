@@ -10,11 +10,13 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <numeric>
 
 #include "gguf_builder.h"
 #include "model.h"
 #include "spnl/modelkit/error.h"
+#include "spnl/modelkit/quantize_file.h"
 #include "spnl/modelkit/safetensors.h"
 
 namespace fs = std::filesystem;
@@ -154,6 +156,88 @@ BOOST_AUTO_TEST_CASE(tiny_models_of_every_architecture) {
     }
   }
   BOOST_TEST(checked >= 60);
+}
+
+namespace {
+
+/// A tokenizer of the first `rows` letters, for models that come without one.
+std::string tokenizer_of(int rows) {
+  std::string vocab;
+  for (int id = 0; id < rows; ++id)
+    vocab += (id == 0 ? "\"" : ",\"") + std::string(1, static_cast<char>('A' + id)) +
+             "\":" + std::to_string(id);
+  return R"({"added_tokens":[],"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false},)"
+         R"("decoder":{"type":"ByteLevel"},"model":{"type":"BPE","vocab":{)" +
+         vocab + R"(},"merges":[]}})";
+}
+
+/// Writes the folder as GGUF in floats; returns why it was refused.
+std::string write_gguf(const fs::path& folder, const fs::path& out) {
+  mk::QuantizeOptions options;
+  options.mix = *mk::find_quant_mix("F32");
+  options.threads = 2;
+  try {
+    BOOST_TEST(mk::quantize_folder(folder, out, options));
+    return "";
+  } catch (const mk::Error& error) {
+    BOOST_TEST((error.code() == mk::ErrorCode::kUnsupported), error.what());
+    BOOST_TEST(!fs::exists(out));
+    return error.what();
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(folders_written_as_gguf_give_the_same_logits) {
+  // What GGUF files cannot say, or what is not written yet.
+  const std::map<std::string, std::string> refused = {
+      {"gemma2", "attention scale"},
+      {"gemma3", "attention scale"},
+      {"gemma3-inside", "attention scale"},
+      {"qwen2", "window"},  // of some layers only
+      {"olmo3", "window"},  // layers that slide in an order of their own
+      {"cohere2", "window"},
+      {"smollm3", "rope frequency"},  // layers without positions, likewise
+      {"phi", "q norm"},
+      {"phimoe", "long rope magnitude"}};
+  int written = 0;
+  for (const auto& entry : fs::directory_iterator(fs::path(SPNL_TEST_FIXTURES_DIR) / "models")) {
+    const std::string name = entry.path().filename();
+    BOOST_TEST_CONTEXT(name) {
+      const spnl::test::TempDir folder;
+      for (const char* file : {"config.json", "model.safetensors"})
+        fs::copy_file(entry.path() / file, folder.path() / file);
+      folder.write("tokenizer.json", tokenizer_of(8));
+      const fs::path out = folder.path() / "out.gguf";
+      const std::string why = write_gguf(folder.path(), out);
+      const auto expected = refused.find(name);
+      BOOST_TEST(why.find(expected == refused.end() ? "" : expected->second) != why.npos, why);
+      BOOST_TEST(why.empty() == (expected == refused.end()), why);
+      if (!why.empty()) continue;
+      check_tiny_model(out, entry.path() / "expected.json");
+      ++written;
+    }
+  }
+  BOOST_TEST(written >= 18);
+}
+
+BOOST_AUTO_TEST_CASE(shared_folders_written_as_gguf) {
+  const fs::path root = fs::path(SPNL_SHARED_DIR) / "fixtures/hf";
+  if (!fs::exists(root)) {
+    BOOST_TEST_MESSAGE("no shared fixtures: skipped");
+    return;
+  }
+  int written = 0;
+  for (const auto& entry : fs::directory_iterator(root)) {
+    const spnl::test::TempDir folder;
+    const fs::path out = folder.path() / "out.gguf";
+    BOOST_TEST_CONTEXT(entry.path().filename().string()) {
+      if (!write_gguf(entry.path(), out).empty()) continue;
+      check_model(out, entry.path() / "expected.json");
+      ++written;
+    }
+  }
+  BOOST_TEST(written >= 26);
 }
 
 BOOST_AUTO_TEST_CASE(shared_models) {

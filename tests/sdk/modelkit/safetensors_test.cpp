@@ -103,8 +103,8 @@ BOOST_AUTO_TEST_CASE(sharded_models) {
       open_error(
           {{name, index}, {"m-1.safetensors", one.bytes()}, {"m-2.safetensors", twice.bytes()}}),
       "'a' occurs twice"));
-  for (const char* bad :
-       {"../m.safetensors", "/etc/passwd", "..", ".hidden", "a/b.safetensors", ""})
+  for (const char* bad : {"../m.safetensors", "/etc/passwd", "..", ".hidden", "a/b.safetensors", "",
+                          "a\\nb.safetensors"})
     BOOST_TEST(contains(open_error({{name, std::string(R"({"weight_map":{"a":")") + bad + "\"}}"}}),
                         "no name of a file"),
                bad);

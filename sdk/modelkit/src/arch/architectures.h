@@ -5,6 +5,13 @@
 namespace spnl::modelkit {
 
 class ModelReader;
+class ReadObserver;
+
+/// As the function of model_spec.h; `observer`, when there is one, is told what is read.
+ModelSpec model_spec_from_folder(const TensorSource& tensors, const Config& config,
+                                 ReadObserver* observer);
+/// What GGUF files call the architecture of a folder, which must be a known one.
+std::string gguf_architecture(const Config& config);
 
 ModelSpec llama_spec(const ModelReader& in);
 ModelSpec qwen2_spec(const ModelReader& in);

@@ -40,14 +40,14 @@ class GgufReader final : public ModelReader {
   std::optional<std::vector<uint64_t>> find_list(Name key) const override;
   std::string describe(Name key) const override { return "'" + full(key) + "'"; }
 
-  std::string stem(Name name) const override { return std::string(name.gguf); }
-  std::string stem(uint32_t layer, Name name) const override {
+  std::string name_stem(Name name) const override { return std::string(name.gguf); }
+  std::string name_stem(uint32_t layer, Name name) const override {
     return "blk." + std::to_string(layer) + "." + std::string(name.gguf);
   }
   bool has_linear(const std::string& stem) const override { return has_tensor(stem + ".weight"); }
   const Tensor* find_tensor(const std::string& name) const override { return file_.find(name); }
-  Weight matrix(const std::string& stem, uint64_t in, uint64_t out) const override;
-  Weight tensor(const std::string& name, std::initializer_list<uint64_t> dims) const override;
+  Weight read_matrix(const std::string& stem, uint64_t in, uint64_t out) const override;
+  Weight read_tensor(const std::string& name, std::initializer_list<uint64_t> dims) const override;
   uint64_t tensor_count() const override { return file_.tensors().size(); }
   bool is_tied(bool) const override { return !has_linear("output"); }
 
@@ -67,8 +67,8 @@ class GgufReader final : public ModelReader {
     return value ? std::optional<std::string>(*value) : std::nullopt;
   }
   std::vector<bool> sliding_layers(uint32_t layers) const override;
-  RopeParameters rope_parameters(const RopeStyle& style, uint32_t head_dim, uint32_t context,
-                                 std::string_view layer_kind) const override;
+  RopeParameters read_rope(const RopeStyle& style, uint32_t head_dim, uint32_t context,
+                           std::string_view layer_kind) const override;
   std::string path() const override { return file_.path().string(); }
 
  private:
@@ -102,7 +102,7 @@ std::optional<std::vector<uint64_t>> GgufReader::find_list(Name key) const {
   return list;
 }
 
-Weight GgufReader::matrix(const std::string& stem, uint64_t in, uint64_t out) const {
+Weight GgufReader::read_matrix(const std::string& stem, uint64_t in, uint64_t out) const {
   const Weight weight = tensor(stem + ".weight", {in, out});
   // NVFP4 has one more scale for the whole tensor.
   const Weight scale = optional_tensor(stem + ".scale", {1});
@@ -112,7 +112,8 @@ Weight GgufReader::matrix(const std::string& stem, uint64_t in, uint64_t out) co
   return scaled(weight, factor);
 }
 
-Weight GgufReader::tensor(const std::string& name, std::initializer_list<uint64_t> dims) const {
+Weight GgufReader::read_tensor(const std::string& name,
+                               std::initializer_list<uint64_t> dims) const {
   const Tensor* found = file_.find(name);
   if (found == nullptr) corrupt("tensor '" + name + "' is missing");
   if (!has_shape(*found, dims))
@@ -181,8 +182,8 @@ void GgufReader::read_long_factors(uint32_t context, RopeParameters& p) const {
   p.magnitude = p.long_magnitude = positive("rope.scaling.attn_factor", computed);
 }
 
-RopeParameters GgufReader::rope_parameters(const RopeStyle& style, uint32_t head_dim,
-                                           uint32_t context, std::string_view layer_kind) const {
+RopeParameters GgufReader::read_rope(const RopeStyle& style, uint32_t head_dim, uint32_t context,
+                                     std::string_view layer_kind) const {
   RopeParameters p;
   p.dims = uint_or({"rope.dimension_count", {}}, head_dim);
   if (p.dims > head_dim || p.dims % 2 != 0 || (p.dims != head_dim && !style.is_partial))

@@ -43,18 +43,18 @@ class HfReader final : public ModelReader {
   }
   std::string describe(Name key) const override { return config_.describe(key.hf); }
 
-  std::string stem(Name name) const override;
-  std::string stem(uint32_t layer, Name name) const override {
+  std::string name_stem(Name name) const override;
+  std::string name_stem(uint32_t layer, Name name) const override {
     return prefix_ + "layers." + std::to_string(layer) + "." + std::string(name.hf);
   }
   bool has_linear(const std::string& stem) const override { return finder_.has_linear(stem); }
   const Tensor* find_tensor(const std::string& name) const override {
     return finder_.tensors().find(name);
   }
-  Weight matrix(const std::string& stem, uint64_t in, uint64_t out) const override {
+  Weight read_matrix(const std::string& stem, uint64_t in, uint64_t out) const override {
     return finder_.linear(stem, in, out);
   }
-  Weight tensor(const std::string& name, std::initializer_list<uint64_t> dims) const override {
+  Weight read_tensor(const std::string& name, std::initializer_list<uint64_t> dims) const override {
     return finder_.tensor(name, dims);
   }
   uint64_t tensor_count() const override { return finder_.tensors().tensors().size(); }
@@ -74,8 +74,8 @@ class HfReader final : public ModelReader {
     return key.hf.empty() ? std::nullopt : config_.get_string(key.hf);
   }
   std::vector<bool> sliding_layers(uint32_t layers) const override;
-  RopeParameters rope_parameters(const RopeStyle& style, uint32_t head_dim, uint32_t context,
-                                 std::string_view layer_kind) const override;
+  RopeParameters read_rope(const RopeStyle& style, uint32_t head_dim, uint32_t context,
+                           std::string_view layer_kind) const override;
   std::string path() const override { return outer_.path().parent_path().string(); }
 
  private:
@@ -85,7 +85,7 @@ class HfReader final : public ModelReader {
   std::string prefix_;
 };
 
-std::string HfReader::stem(Name name) const {
+std::string HfReader::name_stem(Name name) const {
   if (name.hf != "lm_head") return prefix_ + std::string(name.hf);
   return finder_.has_linear("language_model.lm_head") ? "language_model.lm_head" : "lm_head";
 }
@@ -198,8 +198,8 @@ void read_scaling(const RopeSection& section, const std::string& type, uint32_t 
   }
 }
 
-RopeParameters HfReader::rope_parameters(const RopeStyle& style, uint32_t head_dim,
-                                         uint32_t context, std::string_view layer_kind) const {
+RopeParameters HfReader::read_rope(const RopeStyle& style, uint32_t head_dim, uint32_t context,
+                                   std::string_view layer_kind) const {
   const bool slides = layer_kind == "sliding_attention";
   auto found = config_.get_object("rope_parameters");
   const bool is_nested = found && found->is_object(layer_kind);

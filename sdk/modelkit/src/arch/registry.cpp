@@ -10,7 +10,7 @@ namespace spnl::modelkit {
 namespace {
 
 struct Architecture {
-  std::string_view gguf;  ///< general.architecture; empty: GGUF files hold it as another
+  std::string_view gguf;  ///< general.architecture; empty: GGUF files hold it as the one above
   std::string_view hf;    ///< model_type of config.json
   ModelSpec (*read)(const ModelReader& in);
 };
@@ -85,6 +85,13 @@ std::string model_type(const Config& config) {
   return type_of_class(classes->front());
 }
 
+const Architecture& architecture_of(const Config& config) {
+  const std::string type = model_type(config);
+  const Architecture* found = find(&Architecture::hf, type);
+  if (found == nullptr) refuse(config.path().string(), &Architecture::hf, type);
+  return *found;
+}
+
 }  // namespace
 
 ModelSpec model_spec_from_gguf(const GgufFile& file) {
@@ -98,10 +105,21 @@ ModelSpec model_spec_from_gguf(const GgufFile& file) {
 }
 
 ModelSpec model_spec_from_folder(const TensorSource& tensors, const Config& config) {
-  const std::string type = model_type(config);
-  const Architecture* found = find(&Architecture::hf, type);
-  if (found == nullptr) refuse(config.path().string(), &Architecture::hf, type);
-  return found->read(*make_reader(tensors, config, type));
+  return model_spec_from_folder(tensors, config, nullptr);
+}
+
+ModelSpec model_spec_from_folder(const TensorSource& tensors, const Config& config,
+                                 ReadObserver* observer) {
+  const Architecture& found = architecture_of(config);
+  const auto reader = make_reader(tensors, config, std::string(found.hf));
+  if (observer != nullptr) reader->observe(*observer);
+  return found.read(*reader);
+}
+
+std::string gguf_architecture(const Config& config) {
+  const Architecture* found = &architecture_of(config);
+  while (found->gguf.empty()) --found;  // it stands below the one that GGUF files hold it as
+  return std::string(found->gguf);
 }
 
 }  // namespace spnl::modelkit

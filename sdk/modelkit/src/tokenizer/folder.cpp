@@ -52,7 +52,9 @@ std::optional<Pipeline> from_vocab_and_merges(const fs::path& folder,
   return read_vocab_and_merges(*vocab, *merges, recipe.empty() ? "gpt-2" : recipe, config);
 }
 
-Pipeline read_folder(const fs::path& folder) {
+}  // namespace
+
+Pipeline pipeline_of_folder(const fs::path& folder) {
   const TokenizerConfig config = read_tokenizer_config(folder);
   if (const auto file = JsonFile::open(folder / "tokenizer.json"))
     return read_tokenizer_json(*file, config);
@@ -67,10 +69,8 @@ Pipeline read_folder(const fs::path& folder) {
                   "*.tiktoken, or vocab.json with merges.txt)");
 }
 
-}  // namespace
-
 std::unique_ptr<Tokenizer> tokenizer_from_folder(const fs::path& folder) {
-  return make_pipeline_tokenizer(read_folder(folder));
+  return make_pipeline_tokenizer(pipeline_of_folder(folder));
 }
 
 }  // namespace spnl::modelkit

@@ -21,4 +21,7 @@ Pipeline read_tiktoken(std::string_view text, const std::string& name, std::stri
 Pipeline read_vocab_and_merges(const JsonFile& vocab, std::string_view merges,
                                std::string_view recipe, const TokenizerConfig& config);
 
+/// The parts of tokenizer_from_folder()'s result, which throws likewise.
+Pipeline pipeline_of_folder(const std::filesystem::path& folder);
+
 }  // namespace spnl::modelkit

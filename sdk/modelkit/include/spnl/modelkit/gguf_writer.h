@@ -26,12 +26,18 @@ class GgufWriter {
   ~GgufWriter();  ///< without finish(): takes the temporary file away
 
   void add_value(std::string_view key, const Value& value);
+  void add_list(std::string_view key, std::span<const std::string> texts);
+  void add_list(std::string_view key, std::span<const float> numbers);
+  void add_list(std::string_view key, std::span<const int32_t> numbers);
   void copy_value(const GgufFile::RawValue& value);
   /// `dims`: innermost first, 1 to 4 of them, the first a whole number of the type's blocks.
   void add_tensor(std::string_view name, TensorType type, std::span<const uint64_t> dims);
 
   /// The next bytes of the tensors, in the order of add_tensor().
   void write(std::span<const std::byte> bytes);
+  /// A file that can be read as the result so far; tensors that are not yet written are zeros in
+  /// it. It belongs to this, and is gone with it.
+  std::filesystem::path preview();
   /// All tensors must be complete. Once it returns, the file is on the disk under its name.
   void finish();
 

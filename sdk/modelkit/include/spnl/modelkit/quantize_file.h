@@ -39,13 +39,20 @@ struct MixFacts {
 std::vector<TensorType> quantized_types(const QuantMix& mix, const MixFacts& facts,
                                         std::span<const Tensor> tensors);
 
+struct QuantizeProgress {
+  std::string_view name;  ///< of the tensor that is done
+  TensorType from, to;
+  uint64_t bytes;                   ///< that it takes now
+  uint64_t tensors, tensors_total;  ///< done
+  uint64_t elements, elements_total;
+};
+
 struct QuantizeOptions {
   QuantMix mix;
   unsigned threads = 1;
   std::stop_token stop;
   /// Called after each tensor, from one thread at a time.
-  std::function<void(const Tensor& tensor, TensorType type, uint64_t done, uint64_t total)>
-      progress;
+  std::function<void(const QuantizeProgress&)> progress;
 };
 
 /// Writes `model` quantised to `path`. Memory: some megabytes per thread, whatever the model's
@@ -54,5 +61,11 @@ struct QuantizeOptions {
 /// are no finite numbers.
 bool quantize_gguf(const GgufFile& model, const std::filesystem::path& path,
                    const QuantizeOptions& options);
+
+/// The same for a model in Hugging Face's layout, whatever packs its weights: `path` gets its
+/// architecture, tokenizer and chat template in the terms of GGUF files. Throws kUnsupported, and
+/// writes nothing, for a model that would not be the same in a GGUF, naming what differs.
+bool quantize_folder(const std::filesystem::path& folder, const std::filesystem::path& path,
+                     const QuantizeOptions& options);
 
 }  // namespace spnl::modelkit

@@ -22,6 +22,12 @@ Weight strided_elements(const Weight& weight, uint64_t first, uint64_t step, uin
 /// orders, become F32 in the usual order. Throws Error(kCorrupt) when their columns differ.
 Weight joined_rows(const std::vector<Weight>& parts, const std::string& name);
 
+/// Row i is row rows[i] of `weight`; columns are in the model's order.
+Weight picked_rows(const Weight& weight, std::vector<uint32_t> rows);
+
+/// One row of numbers of its own.
+Weight own_vector(std::string name, std::vector<float> values);
+
 /// Every value multiplied by `factor`: F32. For NVFP4 with its scale of the whole tensor.
 Weight scaled(const Weight& weight, float factor);
 
