@@ -31,7 +31,27 @@ __attribute__((target("avx512f,avx512vnni"))) double vnni_loop(long rounds) {
   }
   return 8.0 * 64.0 * static_cast<double>(rounds) / (now() - start) * 1e-9;
 }
+
+__attribute__((target("avx2"))) void read_vectors(const unsigned char* data, long bytes) {
+  const auto* p = reinterpret_cast<const __m256i*>(data);
+  __m256i s[4] = {};
+  for (long i = 0; i + 4 <= bytes / 32; i += 4) {
+    for (int j = 0; j < 4; ++j) s[j] = _mm256_xor_si256(s[j], _mm256_loadu_si256(p + i + j));
+  }
+  __asm__ volatile("" : : "x"(s[0]), "x"(s[1]), "x"(s[2]), "x"(s[3]));
+}
 #endif
+
+/// For any processor.
+void read_words(const unsigned char* data, long bytes) {
+  const auto* words = reinterpret_cast<const unsigned long long*>(data);
+  unsigned long long s[8] = {};
+  for (long i = 0; i + 8 <= bytes / 8; i += 8) {
+    for (int j = 0; j < 8; ++j) s[j] += words[i + j];
+  }
+  volatile unsigned long long sink = s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
+  (void)sink;
+}
 
 }  // namespace
 
@@ -44,17 +64,11 @@ double peak_int8_gmacs() {
   return 0;
 }
 
-double read_pass(const unsigned char* data, long bytes) {
-  const auto* words = reinterpret_cast<const unsigned long long*>(data);
-  const double start = now();
-  unsigned long long s[8] = {};
-  for (long i = 0; i + 8 <= bytes / 8; i += 8) {
-    for (int j = 0; j < 8; ++j) s[j] += words[i + j];
-  }
-  const double seconds = now() - start;
-  volatile unsigned long long sink = s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
-  (void)sink;
-  return static_cast<double>(bytes) / seconds * 1e-9;
+void read_pass(const unsigned char* data, long bytes) {
+#if defined(SPNL_CPU_X86)
+  if (__builtin_cpu_supports("avx2")) return read_vectors(data, bytes);
+#endif
+  read_words(data, bytes);
 }
 
 }  // namespace spnl::bench

@@ -6,7 +6,7 @@ namespace spnl::bench {
 /// Multiply-adds of int8 per second by one thread, in 10^9: a loop of independent dot-product
 /// instructions (AVX-512 VNNI, else 0).
 double peak_int8_gmacs();
-/// Reads of main memory per second by one thread, in 10^9 bytes: streams over `data`.
-double read_pass(const unsigned char* data, long bytes);
+/// Streams over `data` with one thread.
+void read_pass(const unsigned char* data, long bytes);
 
 }  // namespace spnl::bench

@@ -71,25 +71,20 @@ void prepare_row(const KernelTable& table, const Activations& a, int64_t row) {
   for (int64_t k = 0; k < a.cols; ++k) out[k * width] = x[k];
 }
 
-/// Rows of one tile may be shared out too; few are not worth waking the team.
+/// Rows of one tile are shared out too.
 void prepare_one(ThreadTeam& team, const KernelTable& table, const Activations& a) {
   const Tiling& tiling = a.tiling;
   // Rows of one tile share cache lines: threads get whole tiles where there are several.
-  const int64_t worth_sharing = tiling.tiles > 1 ? 8192 : 65536;
   const int64_t chunk = tiling.tiles > 1 ? kMaxTokens : 4;
-  if (tiling.m <= chunk || tiling.m * a.cols < worth_sharing) {
-    for (int64_t row = 0; row < tiling.m; ++row) prepare_row(table, a, row);
-  } else {
-    std::atomic<int64_t> next{0};
-    team.run([&](int) {
-      for (int64_t row; (row = next.fetch_add(chunk, std::memory_order_relaxed)) < tiling.m;) {
-        for (int64_t r = row; r < std::min(row + chunk, tiling.m); ++r) prepare_row(table, a, r);
-      }
-    });
-  }
+  std::atomic<int64_t> next{0};
+  team.run([&](int) {
+    for (int64_t row; (row = next.fetch_add(chunk, std::memory_order_relaxed)) < tiling.m;) {
+      for (int64_t r = row; r < std::min(row + chunk, tiling.m); ++r) prepare_row(table, a, r);
+    }
+  });
   if (a.quantised == nullptr) return;
   if (tiling.tiles == 1) return quantise_outliers(table, a, 0);
-  std::atomic<int64_t> next{0};
+  next = 0;
   team.run([&](int) {
     for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tiling.tiles;)
       quantise_outliers(table, a, t);
@@ -104,10 +99,16 @@ void prepare_tile(const KernelTable& table, const Activations& a, int64_t tile) 
 
 }  // namespace
 
+void prepare(const KernelTable& table, std::span<const Activations> inputs) {
+  for (const Activations& a : inputs) {
+    for (int64_t tile = 0; tile < a.tiling.tiles; ++tile) prepare_tile(table, a, tile);
+  }
+}
+
 void prepare(ThreadTeam& team, const KernelTable& table, std::span<const Activations> inputs) {
   if (inputs.size() == 1) return prepare_one(team, table, inputs.front());
   std::atomic<int64_t> next{0};
-  const auto work = [&](int) {
+  team.run([&](int) {
     int64_t item = next.fetch_add(1, std::memory_order_relaxed);
     int64_t base = 0;  // tiles of the inputs before this one
     for (const Activations& a : inputs) {
@@ -116,14 +117,7 @@ void prepare(ThreadTeam& team, const KernelTable& table, std::span<const Activat
         prepare_tile(table, a, item - base);
       base = end;
     }
-  };
-  constexpr int64_t kWorthSharing = 16384;
-  int64_t elements = 0;
-  for (const Activations& a : inputs) elements += a.tiling.m * a.cols;
-  if (elements < kWorthSharing)
-    work(0);
-  else
-    team.run(work);
+  });
 }
 
 }  // namespace spnl::mistralrs::cpu

@@ -39,11 +39,14 @@ struct Activations {
   float* floats = nullptr;
 
   int64_t bytes(int64_t rows) const { return rows * groups * kActGroupBytes; }
+  int64_t outlier_bytes() const { return tiling.tiles * (groups + 1) * int64_t{sizeof(int32_t)}; }
+  int64_t float_bytes() const { return tiling.m * cols * int64_t{sizeof(float)}; }
   int32_t* outliers_of(int64_t tile) const { return outliers + tile * (groups + 1); }
   bool picks() const { return source->rows != nullptr || source->columns != nullptr; }
 };
 
-/// Fills the planes of all inputs.
+/// Fills the planes of all inputs: by this thread, or by the team.
+void prepare(const KernelTable& table, std::span<const Activations> inputs);
 void prepare(ThreadTeam& team, const KernelTable& table, std::span<const Activations> inputs);
 
 }  // namespace spnl::mistralrs::cpu

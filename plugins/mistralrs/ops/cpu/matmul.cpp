@@ -8,6 +8,25 @@
 
 namespace spnl::mistralrs::cpu {
 
+namespace {
+
+/// How the product with one matrix is cut into items of work: a block of panels times some tiles.
+struct Plan {
+  Plan(const PackedMatrix::Impl& w, const Tiling& tiling, int threads) {
+    constexpr int64_t kCacheBytes = 256 << 10;  // of weights, kept in L2 while tiles of x go by
+    panels_per_item = std::clamp<int64_t>(w.panels / (threads * 8), 1,
+                                          std::max<int64_t>(1, kCacheBytes / w.panel_bytes));
+    panel_blocks = (w.panels + panels_per_item - 1) / panels_per_item;
+    const int64_t cuts = std::max<int64_t>(1, threads * 8 / panel_blocks);
+    tiles_per_item = (tiling.tiles + cuts - 1) / cuts;
+    tile_blocks = (tiling.tiles + tiles_per_item - 1) / tiles_per_item;
+  }
+  int64_t items() const { return panel_blocks * tile_blocks; }
+  int64_t panels_per_item, panel_blocks, tiles_per_item, tile_blocks;
+};
+
+}  // namespace
+
 struct MatmulScratch::Impl {
   struct Buffer {
     AlignedBytes bytes;
@@ -25,6 +44,7 @@ struct MatmulScratch::Impl {
   };
   Buffer quantised, residual, outliers, floats, gathered;
   std::vector<Activations> inputs;
+  std::vector<Plan> plans;  // of each output of each input
 };
 
 MatmulScratch::MatmulScratch() : impl_(std::make_unique<Impl>()) {}
@@ -32,59 +52,64 @@ MatmulScratch::~MatmulScratch() = default;
 
 namespace {
 
-/// Gives each input its planes, one after the other in the scratch memory.
-std::span<const Activations> place(MatmulScratch::Impl& s, std::span<const MatmulGroup> groups) {
+/// A piece of scratch memory; no line of the cache holds parts of two.
+int64_t whole_lines(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/// The inputs of a call, `copies` times over, each with planes of its own in the scratch memory.
+std::span<const Activations> place(MatmulScratch::Impl& s, std::span<const MatmulGroup> groups,
+                                   int copies) {
   s.inputs.clear();
   uint64_t quantised = 0, outliers = 0, floats = 0, gathered = 0;
-  for (const MatmulGroup& group : groups) {
-    if (group.m <= 0 || group.outputs.empty()) continue;
-    Activations& a = s.inputs.emplace_back(group, group.outputs.front().weight->impl().cols);
-    for (const MatmulOutput& o : group.outputs) {
-      if (is_float(o.weight->impl().storage))
-        a.wants_floats = true;
-      else
-        a.wants_quantised = true;
+  const auto size = [](int64_t bytes) { return static_cast<uint64_t>(whole_lines(bytes)); };
+  for (int copy = 0; copy < copies; ++copy) {
+    for (const MatmulGroup& group : groups) {
+      if (group.m <= 0 || group.outputs.empty()) continue;
+      Activations& a = s.inputs.emplace_back(group, group.outputs.front().weight->impl().cols);
+      for (const MatmulOutput& o : group.outputs) {
+        if (is_float(o.weight->impl().storage))
+          a.wants_floats = true;
+        else
+          a.wants_quantised = true;
+      }
+      if (a.wants_quantised) {
+        quantised += size(a.bytes(group.m));
+        outliers += size(a.outlier_bytes());
+      }
+      if (a.wants_floats) floats += size(a.float_bytes());
+      if (a.picks()) gathered += size(a.float_bytes());
     }
-    const auto elements = static_cast<uint64_t>(group.m * a.cols);
-    if (a.wants_quantised) {
-      quantised += static_cast<uint64_t>(a.bytes(group.m));
-      outliers += static_cast<uint64_t>(a.tiling.tiles * (a.groups + 1));
-    }
-    if (a.wants_floats) floats += elements;
-    if (a.picks()) gathered += elements;
   }
   uint8_t* next_quantised = s.quantised.grow(quantised);
   uint8_t* next_residual = s.residual.grow(quantised);
-  auto* next_outliers = reinterpret_cast<int32_t*>(s.outliers.grow(outliers * sizeof(int32_t)));
-  auto* next_floats = reinterpret_cast<float*>(s.floats.grow(floats * sizeof(float)));
-  auto* next_gathered = reinterpret_cast<float*>(s.gathered.grow(gathered * sizeof(float)));
+  uint8_t* next_outliers = s.outliers.grow(outliers);
+  uint8_t* next_floats = s.floats.grow(floats);
+  uint8_t* next_gathered = s.gathered.grow(gathered);
+  const auto take = [](uint8_t*& next, int64_t bytes) {
+    return std::exchange(next, next + whole_lines(bytes));
+  };
   for (Activations& a : s.inputs) {
-    const int64_t elements = a.tiling.m * a.cols;
     if (a.wants_quantised) {
-      a.quantised = std::exchange(next_quantised, next_quantised + a.bytes(a.tiling.m));
-      a.residual = std::exchange(next_residual, next_residual + a.bytes(a.tiling.m));
-      a.outliers = std::exchange(next_outliers, next_outliers + a.tiling.tiles * (a.groups + 1));
+      a.quantised = take(next_quantised, a.bytes(a.tiling.m));
+      a.residual = take(next_residual, a.bytes(a.tiling.m));
+      a.outliers = reinterpret_cast<int32_t*>(take(next_outliers, a.outlier_bytes()));
     }
-    if (a.wants_floats) a.floats = std::exchange(next_floats, next_floats + elements);
-    if (a.picks()) a.gathered = std::exchange(next_gathered, next_gathered + elements);
+    if (a.wants_floats) a.floats = reinterpret_cast<float*>(take(next_floats, a.float_bytes()));
+    if (a.picks()) a.gathered = reinterpret_cast<float*>(take(next_gathered, a.float_bytes()));
   }
   return s.inputs;
 }
 
-/// How the product with one matrix is cut into items of work: a block of panels times some tiles.
-struct Plan {
-  Plan(const PackedMatrix::Impl& w, const Tiling& tiling, int threads) {
-    constexpr int64_t kCacheBytes = 256 << 10;  // of weights, kept in L2 while tiles of x go by
-    panels_per_item = std::clamp<int64_t>(w.panels / (threads * 8), 1,
-                                          std::max<int64_t>(1, kCacheBytes / w.panel_bytes));
-    panel_blocks = (w.panels + panels_per_item - 1) / panels_per_item;
-    const int64_t cuts = std::max<int64_t>(1, threads * 8 / panel_blocks);
-    tiles_per_item = (tiling.tiles + cuts - 1) / cuts;
-    tile_blocks = (tiling.tiles + tiles_per_item - 1) / tiles_per_item;
+/// Elements up to which each thread makes its own forms of all inputs: that takes no longer than
+/// one of them making them for all, and nobody waits or fetches them from another core.
+bool few_elements(std::span<const MatmulGroup> groups) {
+  constexpr int64_t kFew = 32768;
+  int64_t elements = 0;
+  for (const MatmulGroup& group : groups) {
+    if (group.m > 0 && !group.outputs.empty())
+      elements += group.m * group.outputs.front().weight->impl().cols;
   }
-  int64_t items() const { return panel_blocks * tile_blocks; }
-  int64_t panels_per_item, panel_blocks, tiles_per_item, tile_blocks;
-};
+  return elements <= kFew;
+}
 
 /// Panel `panel` of a matrix without a kernel, as float32: [cols][lanes]. The memory is the
 /// thread's, valid until its next call.
@@ -151,21 +176,40 @@ void do_item(const KernelTable& table, const MatmulOutput& output, const Plan& p
 }  // namespace
 
 void matmul(ThreadTeam& team, MatmulScratch& scratch, std::span<const MatmulGroup> groups) {
-  const std::span<const Activations> inputs = place(scratch.impl(), groups);
-  if (inputs.empty()) return;
-  const KernelTable& table = kernels(inputs.front().source->outputs.front().weight->impl().isa);
-  prepare(team, table, inputs);
-  std::atomic<int64_t> next{0};
-  team.run([&](int) {
-    int64_t item = next.fetch_add(1, std::memory_order_relaxed);
+  const bool apart = few_elements(groups);
+  const std::span<const Activations> all = place(scratch.impl(), groups, apart ? team.size() : 1);
+  if (all.empty()) return;
+  const size_t count = apart ? all.size() / static_cast<size_t>(team.size()) : all.size();
+  const KernelTable& table = kernels(all.front().source->outputs.front().weight->impl().isa);
+  std::vector<Plan>& plans = scratch.impl().plans;
+  plans.clear();
+  int64_t items = 0;
+  for (const Activations& x : all.first(count)) {
+    for (const MatmulOutput& output : x.source->outputs)
+      items += plans.emplace_back(output.weight->impl(), x.tiling, team.size()).items();
+  }
+  if (!apart) prepare(team, table, all);
+  // Half of the items have their thread from the start: all threads must come by anyhow, and each
+  // asking for an item costs a small product dear.
+  const int64_t own = items / (2 * team.size());
+  std::atomic<int64_t> next{own * team.size()};
+  team.run([&](int worker) {
+    const auto inputs = apart ? all.subspan(static_cast<size_t>(worker) * count, count) : all;
+    if (apart) prepare(table, inputs);
+    int64_t mine = worker * own;
+    const int64_t mine_end = mine + own;
+    const auto take = [&] {
+      return mine < mine_end ? mine++ : next.fetch_add(1, std::memory_order_relaxed);
+    };
+    int64_t item = take();
     int64_t base = 0;  // items of the outputs before this one
+    const Plan* plan = plans.data();
     for (const Activations& x : inputs) {
       for (const MatmulOutput& output : x.source->outputs) {
-        const Plan plan(output.weight->impl(), x.tiling, team.size());
-        const int64_t end = base + plan.items();
-        for (; item < end; item = next.fetch_add(1, std::memory_order_relaxed))
-          do_item(table, output, plan, x, item - base);
+        const int64_t end = base + plan->items();
+        for (; item < end; item = take()) do_item(table, output, *plan, x, item - base);
         base = end;
+        ++plan;
       }
     }
   });
