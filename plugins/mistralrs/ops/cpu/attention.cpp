@@ -23,7 +23,7 @@ namespace {
 
 /// A run is cut into splits of this many slots, counted from its first: the unit that partial
 /// results are made for and merged by, whether one thread does all splits or many threads one each.
-constexpr int32_t kSplitKeys = 4 * kKeyTile;
+constexpr int32_t kSplitKeys = 8 * kKeyTile;
 /// Query heads of a kv head that one thread takes: more (latent attention) are shared out.
 constexpr int kMaxTileHeads = 16;
 constexpr float kNegInf = -std::numeric_limits<float>::infinity();
