@@ -14,8 +14,11 @@ namespace {
 struct Plan {
   Plan(const PackedMatrix::Impl& w, const Tiling& tiling, int threads) {
     constexpr int64_t kCacheBytes = 256 << 10;  // of weights, kept in L2 while tiles of x go by
-    panels_per_item = std::clamp<int64_t>(w.panels / (threads * 8), 1,
-                                          std::max<int64_t>(1, kCacheBytes / w.panel_bytes));
+    constexpr int64_t kLeastBytes = 32 << 10;   // for one row of x: several times what asking costs
+    const int64_t most = std::max<int64_t>(1, kCacheBytes / w.panel_bytes);
+    const int64_t least = std::min(
+        {kLeastBytes / tiling.m / w.panel_bytes + 1, (w.panels + threads - 1) / threads, most});
+    panels_per_item = std::clamp<int64_t>(w.panels / (threads * 8), least, most);
     panel_blocks = (w.panels + panels_per_item - 1) / panels_per_item;
     const int64_t cuts = std::max<int64_t>(1, threads * 8 / panel_blocks);
     tiles_per_item = (tiling.tiles + cuts - 1) / cuts;
