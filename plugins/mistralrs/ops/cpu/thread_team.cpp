@@ -62,10 +62,10 @@ struct ThreadTeam::Impl {
   void run(void (*call)(const void*, int), const void* task) {
     task_call = call;
     task_data = task;
-    pending.store(threads - 1, std::memory_order_relaxed);
     announce();
     do_part(0);
-    wait_until([this] { return pending.load(std::memory_order_acquire) == 0; });
+    all_finished += static_cast<uint32_t>(threads - 1);
+    wait_until([this] { return finished.load(std::memory_order_acquire) == all_finished; });
     if (failed.load(std::memory_order_relaxed)) rethrow();
   }
 
@@ -115,7 +115,7 @@ struct ThreadTeam::Impl {
       seen = epoch.load(std::memory_order_acquire);
       if (stopping.load(std::memory_order_relaxed)) return;
       do_part(index);
-      pending.fetch_sub(1, std::memory_order_release);
+      finished.fetch_add(1, std::memory_order_release);
     }
   }
 
@@ -129,16 +129,18 @@ struct ThreadTeam::Impl {
   const int threads;
   bool spin = true;
   std::vector<std::thread> workers;
-  void (*task_call)(const void*, int) = nullptr;
-  const void* task_data = nullptr;
   std::atomic<bool> stopping{false};
   std::mutex mutex;
   std::condition_variable wake;
   std::exception_ptr failure;  // of the running task; `failed` says that there is one
   std::atomic<bool> failed{false};
-  // Written by different sides: a line of their own each.
+  uint32_t all_finished = 0;  // what `finished` becomes with the running task
+  // Lines of the cache, each written by one side: what workers wait for comes with their task, and
+  // a run moves no other line than these two.
   alignas(64) std::atomic<uint32_t> epoch{0};
-  alignas(64) std::atomic<int> pending{0};
+  void (*task_call)(const void*, int) = nullptr;
+  const void* task_data = nullptr;
+  alignas(64) std::atomic<uint32_t> finished{0};  // parts done by workers, ever; wraps
   alignas(64) std::atomic<int> parked{0};
 };
 
