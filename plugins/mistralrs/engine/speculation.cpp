@@ -42,7 +42,7 @@ void Speculator::propose(Chunk& chunk, int64_t most) {
   const bool always = mode_ == Speculate::kNgram;
   if (!always && sequence.savings <= 0) return;
   const auto wanted = static_cast<int64_t>(always ? kAlwaysGuesses : sequence.guesses_at_once);
-  const int64_t count = std::min({wanted, most, room(sequence)});
+  const int64_t count = room(sequence, std::min(wanted, most));
   if (count <= 0) return;
   sequence.ngrams.propose(sequence.ids, static_cast<size_t>(count), sequence.guesses);
   // Only blocks that nobody else needs now.
@@ -52,10 +52,10 @@ void Speculator::propose(Chunk& chunk, int64_t most) {
   chunk.rows += static_cast<int64_t>(sequence.guesses.size());
 }
 
-/// Guesses that can still become tokens, and that turn by the same frequencies as the sequence does
-/// now.
-int64_t Speculator::room(const Sequence& sequence) const {
-  int64_t most = model_.context() - sequence.length() - 1;
+/// Of `most` guesses, those that can still become tokens and that turn by the same frequencies as
+/// the sequence does now.
+int64_t Speculator::room(const Sequence& sequence, int64_t most) const {
+  most = std::min(most, model_.context() - sequence.length() - 1);
   if (const int64_t tokens = sequence.request->sampling.max_tokens; tokens != 0)
     most = std::min(most, tokens - static_cast<int64_t>(sequence.output_tokens()) - 1);
   if (!sequence.long_rope)

@@ -39,7 +39,7 @@ class Speculator {
   bool knows_plain_time(size_t sequences) const;
   void measure(PlainTime& plain, double seconds);
   void propose(Chunk& chunk, int64_t most);
-  int64_t room(const Sequence& sequence) const;
+  int64_t room(const Sequence& sequence, int64_t most) const;
   void charge(Sequence& sequence, double cost_of_guess);
 
   const Model& model_;
