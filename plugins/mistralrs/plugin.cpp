@@ -32,7 +32,8 @@ struct spnl_session {
 
 namespace {
 
-constexpr uint64_t kCaps = SPNL_CAP_BULK_MAP | SPNL_CAP_BULK_REPEAT | SPNL_CAP_BATCH_INVARIANT;
+constexpr uint64_t kCaps =
+    SPNL_CAP_BULK_MAP | SPNL_CAP_BULK_REPEAT | SPNL_CAP_SPANS | SPNL_CAP_BATCH_INVARIANT;
 
 template <class Body>
 spnl_status guarded(spnl_error* error, Body&& body) noexcept {

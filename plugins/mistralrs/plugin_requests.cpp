@@ -1,32 +1,101 @@
 #include "plugin_requests.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "spnl/backend.hpp"
 
 namespace spnl::mistralrs {
 namespace {
 
-/// Fragments come in pre-order, so one begins where the last message or token fragment before it
-/// ended.
+bool is_group(const spnl_fragment& fragment) {
+  return fragment.kind == SPNL_FRAG_ORDERED || fragment.kind == SPNL_FRAG_INDEPENDENT;
+}
+
+/// A message or token fragment begins where the one before it in the prompt ended, which is not
+/// always the one before it in the tree; a group goes from its first to its last.
 std::vector<FragmentRange> fragment_ranges(const spnl_prompt& prompt,
                                            const std::vector<uint64_t>& ends) {
-  std::vector<FragmentRange> ranges;
+  std::vector<size_t> leaves;
+  for (size_t i = 0; i < ends.size(); ++i)
+    if (!is_group(*prompt.fragments[i])) leaves.push_back(i);
+  std::stable_sort(leaves.begin(), leaves.end(),
+                   [&](size_t a, size_t b) { return ends[a] < ends[b]; });
+  std::vector<FragmentRange> ranges(ends.size(), {std::numeric_limits<uint64_t>::max(), 0});
   uint64_t begin = 0;
-  for (size_t i = 0; i < ends.size(); ++i) {
-    ranges.push_back({std::min(begin, ends[i]), ends[i]});
-    const int32_t kind = prompt.fragments[i]->kind;
-    if (kind != SPNL_FRAG_ORDERED && kind != SPNL_FRAG_INDEPENDENT)
-      begin = std::max(begin, ends[i]);
+  for (const size_t i : leaves) {
+    ranges[i] = {begin, ends[i]};
+    begin = ends[i];
+  }
+  for (size_t i = ends.size(); i-- > 0;) {
+    if (ranges[i].begin > ranges[i].end) ranges[i] = {ends[i], ends[i]};  // of an empty group
+    const int32_t parent = prompt.fragments[i]->parent;
+    if (parent < 0) continue;
+    FragmentRange& all = ranges[static_cast<size_t>(parent)];
+    all = {std::min(all.begin, ranges[i].begin), std::max(all.end, ranges[i].end)};
   }
   return ranges;
 }
 
 int64_t storable_tokens(const spnl_prompt& prompt, const std::vector<FragmentRange>& ranges) {
+  int64_t tokens = std::numeric_limits<int64_t>::max();
   for (size_t i = 0; i < ranges.size(); ++i)
     if ((prompt.fragments[i]->flags & SPNL_FRAG_NO_STORE) != 0)
-      return static_cast<int64_t>(ranges[i].begin);
-  return std::numeric_limits<int64_t>::max();
+      tokens = std::min(tokens, static_cast<int64_t>(ranges[i].begin));
+  return tokens;
+}
+
+constexpr uint32_t kDefaultBlendRows = 16;
+
+SpanMode span_mode(int32_t mode) {
+  switch (mode) {
+    case SPNL_SPAN_DEFAULT:
+    case SPNL_SPAN_EXACT:
+      return SpanMode::kExact;
+    case SPNL_SPAN_BLOCK:
+      return SpanMode::kBlock;
+    case SPNL_SPAN_BLEND:
+      return SpanMode::kBlend;
+  }
+  throw abi::Failure(SPNL_INVALID, "span_mode " + std::to_string(mode) + " does not exist");
+}
+
+/// Outputs of earlier sequences are seen as those computed them in any case; with
+/// SPNL_CONTEXT_LINEAGE other fragments see the preamble.
+SpanContext span_context(int32_t context) {
+  switch (context) {
+    case SPNL_CONTEXT_NONE:
+      return SpanContext::kNone;
+    case SPNL_CONTEXT_BOS:
+      return SpanContext::kBos;
+    case SPNL_CONTEXT_DEFAULT:
+    case SPNL_CONTEXT_PREAMBLE:
+    case SPNL_CONTEXT_LINEAGE:
+      return SpanContext::kPreamble;
+    case SPNL_CONTEXT_PREFIX:
+      return SpanContext::kPrefix;
+  }
+  throw abi::Failure(SPNL_INVALID, "span_context " + std::to_string(context) + " does not exist");
+}
+
+bool canonical_order(int32_t order) {
+  if (order < SPNL_ORDER_DEFAULT || order > SPNL_ORDER_CANONICAL)
+    throw abi::Failure(SPNL_INVALID, "span_order " + std::to_string(order) + " does not exist");
+  return order == SPNL_ORDER_CANONICAL;
+}
+
+int32_t mode_code(const SpanRequest& spans) {
+  if (spans.spans.empty()) return SPNL_SPAN_DEFAULT;
+  return spans.mode == SpanMode::kExact   ? SPNL_SPAN_EXACT
+         : spans.mode == SpanMode::kBlock ? SPNL_SPAN_BLOCK
+                                          : SPNL_SPAN_BLEND;
+}
+
+int32_t context_code(const SpanRequest& spans) {
+  if (spans.spans.empty() || spans.mode == SpanMode::kExact) return SPNL_CONTEXT_DEFAULT;
+  constexpr int32_t kCodes[] = {SPNL_CONTEXT_NONE, SPNL_CONTEXT_BOS, SPNL_CONTEXT_PREAMBLE,
+                                SPNL_CONTEXT_PREFIX};
+  return kCodes[static_cast<size_t>(spans.context)];
 }
 
 void refuse_unsupported(const spnl_request& request) {
@@ -34,8 +103,6 @@ void refuse_unsupported(const spnl_request& request) {
     throw abi::Failure(SPNL_UNSUPPORTED, "grammar: mistralrs cannot constrain its output yet");
   if (request.prompt->tools_json.len > 0)
     throw abi::Failure(SPNL_UNSUPPORTED, "tools: mistralrs cannot offer tools to a model yet");
-  if (request.span_mode == SPNL_SPAN_BLOCK || request.span_mode == SPNL_SPAN_BLEND)
-    throw abi::Failure(SPNL_UNSUPPORTED, "spans: mistralrs has only the mode exact yet");
 }
 
 int32_t finish_code(Finish finish) {
@@ -61,16 +128,17 @@ uint64_t ns_between(Clock::time_point begin, Clock::time_point end) {
 /// Times that were never reached stay 0.
 spnl_usage usage_of(const Sequence& s, std::vector<uint64_t>& tokens,
                     std::vector<uint64_t>& cached) {
-  const auto hit = static_cast<uint64_t>(s.cached_tokens);
   for (const FragmentRange& f : s.request->fragments) {
     tokens.push_back(f.end - f.begin);
-    cached.push_back(std::clamp(hit, f.begin, f.end) - f.begin);
+    cached.push_back(s.cached.empty() ? 0
+                                      : std::accumulate(s.cached.data() + f.begin,
+                                                        s.cached.data() + f.end, uint64_t{0}));
   }
   spnl_usage usage{};
   usage.struct_size = sizeof usage;
   usage.n_fragments = static_cast<uint32_t>(tokens.size());
   usage.prompt_tokens = s.request->prompt.size();
-  usage.cached_tokens = hit;
+  usage.cached_tokens = static_cast<uint64_t>(s.cached_tokens());
   usage.output_tokens = s.output_tokens();
   const Clock::time_point never{};
   if (s.started) usage.queue_ns = ns_between(s.request->submitted, s.first_step);
@@ -80,6 +148,8 @@ spnl_usage usage_of(const Sequence& s, std::vector<uint64_t>& tokens,
   if (s.first_token != never) usage.decode_ns = ns_between(s.first_token, s.last_token);
   usage.fragment_tokens = tokens.data();
   usage.fragment_cached = cached.data();
+  usage.span_mode = mode_code(s.request->spans);
+  usage.span_context = context_code(s.request->spans);
   return usage;
 }
 
@@ -95,7 +165,18 @@ Request to_request(const Model& model, const spnl_request& from) {
   request.prefill_only = (from.flags & SPNL_REQ_PREFILL_ONLY) != 0;
   request.sampling =
       modelkit::read_sampling(from.sampling, *model.bundle().tokenizer, model.bundle().eos);
-  modelkit::EncodedPrompt encoded = model.bundle().prompts->encode(*from.prompt);
+  SpanRequest& spans = request.spans;
+  spans.mode = span_mode(from.span_mode);
+  spans.context = span_context(from.span_context);
+  spans.k = from.span_k == 0 ? kDefaultBlendRows : from.span_k;
+  modelkit::EncodedPrompt encoded = model.bundle().prompts->encode(
+      *from.prompt, {.canonical_order = canonical_order(from.span_order)});
+  if (!encoded.spans_hold && spans.mode != SpanMode::kExact) {
+    spans.mode = SpanMode::kExact;
+    request.note = "spans are evaluated in the mode exact: " + encoded.note;
+  }
+  spans.spans = std::move(encoded.spans);
+  spans.preamble = encoded.preamble;
   request.fragments = fragment_ranges(*from.prompt, encoded.ends);
   request.storable_tokens = storable_tokens(*from.prompt, request.fragments);
   request.prompt = std::move(encoded.ids);

@@ -10,6 +10,13 @@ BlockTable::BlockTable(BlockTable&& other) noexcept
       block_size_(other.block_size_),
       blocks_(std::exchange(other.blocks_, {})) {}
 
+BlockTable& BlockTable::operator=(BlockTable&& other) noexcept {
+  if (this == &other) return *this;
+  release();
+  blocks_ = std::exchange(other.blocks_, {});
+  return *this;
+}
+
 int32_t BlockTable::missing(int64_t tokens) const {
   const int64_t needed = (tokens + block_size_ - 1) / block_size_;
   return static_cast<int32_t>(std::max<int64_t>(0, needed - static_cast<int64_t>(blocks_.size())));

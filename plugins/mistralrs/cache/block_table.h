@@ -15,7 +15,7 @@ class BlockTable {
   BlockTable(BlockPool& pool, int32_t block_size) : pool_(&pool), block_size_(block_size) {}
   ~BlockTable() { release(); }
   BlockTable(BlockTable&& other) noexcept;
-  BlockTable& operator=(BlockTable&&) = delete;
+  BlockTable& operator=(BlockTable&& other) noexcept;  ///< of the same pool
 
   std::span<const int32_t> blocks() const { return blocks_; }
   int32_t block_size() const { return block_size_; }

@@ -69,7 +69,8 @@ Runtime::Runtime(const modelkit::ModelBundle& bundle, const Settings& settings,
                                           static_cast<int64_t>(settings.max_context));
   cache = std::make_unique<KvCache>(bundle.spec, type, settings.block_size, blocks);
   pool = std::make_unique<BlockPool>(blocks);
-  prefixes = std::make_unique<PrefixCache>(*pool, settings.block_size, settings.prefix_entries);
+  kept = std::make_unique<BlockCache>(*pool, settings.block_size, settings.prefix_entries,
+                                      random_secret());
   transformer =
       std::make_unique<Transformer>(bundle.spec, weights, *cache, *ops, kTokenBudget, kLogitRows);
 }

@@ -5,9 +5,9 @@
 #include <mutex>
 #include <string>
 
+#include "cache/block_cache.h"
 #include "cache/block_pool.h"
 #include "cache/kv_cache.h"
-#include "cache/prefix_cache.h"
 #include "engine/settings.h"
 #include "model/transformer.h"
 #include "model/weights.h"
@@ -33,7 +33,7 @@ struct Runtime {
   Weights weights;
   std::unique_ptr<KvCache> cache;
   std::unique_ptr<BlockPool> pool;
-  std::unique_ptr<PrefixCache> prefixes;
+  std::unique_ptr<BlockCache> kept;  ///< blocks to be used again
   std::unique_ptr<Transformer> transformer;
   Counters counters;
 };

@@ -37,12 +37,31 @@ void Scheduler::remove(Sequence& sequence) {
   sequence.running = false;
   for (Line& line : lines_) std::erase(line.waiting, &sequence);
   std::erase_if(lines_, [](const Line& line) { return line.waiting.empty(); });
-  sequence.table.release();
-  sequence.computed = 0;
+  release(sequence);
+}
+
+/// Frees its blocks, and takes out the encoders that nobody waits for any more.
+void Scheduler::release(Sequence& sequence) {
+  for (Sequence* encoder : extents_.release(sequence)) {
+    encoder->running = false;
+    encoder->planned = 0;
+    std::erase(running_, encoder);
+  }
+}
+
+void Scheduler::seal(Sequence& encoder) {
+  encoder.running = false;
+  std::erase(running_, &encoder);
+  extents_.seal(encoder);
 }
 
 void Scheduler::schedule(std::vector<Chunk>& plan, std::vector<Sequence*>& full) {
   plan.clear();
+  extents_.forget_retired();
+  for (Sequence* sequence : running_) {
+    sequence->planned = 0;
+    if (!sequence->encodes && !sequence->owner->paused) extents_.adopt(*sequence);
+  }
   restart_grown(plan);
   budget_ = kTokenBudget;
   plan_running(plan, full, /*decoding=*/true);
@@ -78,27 +97,37 @@ void Scheduler::plan_running(std::vector<Chunk>& plan, std::vector<Sequence*>& f
       remove(*sequence);
       continue;
     }
-    int64_t rows = std::min(sequence->remaining(), budget_);
-    if (!decoding) rows = std::min(rows, sequence->owner->prefill_rows);
-    if (rows == 0 || !make_space(*sequence, sequence->computed + rows, plan)) continue;
-    plan.push_back({sequence, rows, decodes(*sequence)});
-    budget_ -= rows;
-    if (!decoding) sequence->owner->prefill_rows -= rows;
+    plan_rows(*sequence, decoding, plan);
   }
 }
 
-/// More tokens than the whole pool has slots.
+/// As many rows as the budget has, if all that they see is computed by then.
+void Scheduler::plan_rows(Sequence& sequence, bool decoding, std::vector<Chunk>& plan) {
+  int64_t rows = std::min(sequence.remaining(), budget_);
+  if (!decoding) rows = std::min(rows, sequence.owner->prefill_rows);
+  if (rows == 0 || !sequence.ready()) return;
+  if (!make_space(sequence, sequence.computed + rows, plan)) return;
+  plan.push_back({&sequence, rows, decodes(sequence)});
+  sequence.planned = rows;
+  budget_ -= rows;
+  if (!decoding) sequence.owner->prefill_rows -= rows;
+}
+
+/// More blocks than the whole pool has, its extents' included.
 bool Scheduler::can_never_hold(const Sequence& sequence) const {
-  return sequence.length() > int64_t{pool_.size()} * sequence.table.block_size();
+  const int64_t size = sequence.table.block_size();
+  int64_t blocks = (sequence.rows() + size - 1) / size;
+  for (const auto& extent : sequence.plan->extents) blocks += (extent->rows() + size - 1) / size;
+  return blocks > pool_.size();
 }
 
 /// Grows the sequence's table; false: it had to give way itself.
 bool Scheduler::make_space(Sequence& sequence, int64_t tokens, std::vector<Chunk>& plan) {
   while (!sequence.table.grow(tokens)) {
-    prefixes_.make_room(sequence.table.missing(tokens));
+    kept_.make_room(sequence.table.missing(tokens));
     if (sequence.table.grow(tokens)) return true;
     Sequence* paused = newest_paused();
-    Sequence& victim = paused != nullptr ? *paused : *running_.back();
+    Sequence& victim = paused != nullptr ? *paused : newest();
     preempt(victim, plan);
     if (&victim == &sequence) return false;
   }
@@ -106,25 +135,34 @@ bool Scheduler::make_space(Sequence& sequence, int64_t tokens, std::vector<Chunk
 }
 
 Sequence* Scheduler::newest_paused() const {
-  const auto found = std::find_if(running_.rbegin(), running_.rend(),
-                                  [](const Sequence* s) { return s->owner->paused; });
+  const auto found = std::find_if(running_.rbegin(), running_.rend(), [](const Sequence* s) {
+    return !s->encodes && s->owner->paused;
+  });
   return found == running_.rend() ? nullptr : *found;
+}
+
+/// Encoders go with those that wait for them.
+Sequence& Scheduler::newest() const {
+  return **std::find_if(running_.rbegin(), running_.rend(),
+                        [](const Sequence* s) { return !s->encodes; });
 }
 
 /// What is cached was turned by the short frequencies: all of it is computed again.
 void Scheduler::restart_grown(std::vector<Chunk>& plan) {
   for (size_t i = running_.size(); i-- > 0;) {  // newest first: the oldest ends up in front
     Sequence& sequence = *running_[i];
-    if (!sequence.long_rope && model_.turns_long(sequence.length())) preempt(sequence, plan);
+    if (!sequence.encodes && !sequence.long_rope && model_.turns_long(sequence.length())) {
+      preempt(sequence, plan);
+      i = std::min(i, running_.size());  // its encoders may be gone as well
+    }
   }
 }
 
 void Scheduler::preempt(Sequence& sequence, std::vector<Chunk>& plan) {
-  std::erase_if(plan, [&](const Chunk& chunk) { return chunk.sequence == &sequence; });
   std::erase(running_, &sequence);
   sequence.running = false;
-  sequence.table.release();
-  sequence.computed = 0;
+  release(sequence);
+  std::erase_if(plan, [&](const Chunk& chunk) { return !chunk.sequence->running; });
   line_of(sequence).waiting.push_front(&sequence);
 }
 
@@ -147,10 +185,6 @@ void Scheduler::admit_waiting(std::vector<Chunk>& plan, std::vector<Sequence*>& 
     if (!admit(*next, plan)) return;
     take_from_first_line(*next);
     passed = 0;
-    const int64_t rows = std::min({next->remaining(), budget_, owner.prefill_rows});
-    plan.push_back({next, rows, decodes(*next)});
-    budget_ -= rows;
-    owner.prefill_rows -= rows;
   }
 }
 
@@ -174,64 +208,66 @@ Sequence* Scheduler::next_of(const Line& line) {
 /// Will full blocks that it needs be computed soon by another, more than are cached now?
 bool Scheduler::waits_for_prefill(const Sequence& sequence) {
   if (model_.settings().prefix_entries == 0) return false;
-  const bool long_rope = model_.turns_long(sequence.length());
+  const ExtentPlan& own = *sequence.plan->own;
   const int64_t block_size = sequence.table.block_size();
   for (const Sequence* other : running_) {
-    if (other->output_tokens() > 0 || other->owner->paused || other->long_rope != long_rope)
-      continue;
-    const auto [end, mine] = std::mismatch(other->ids.begin(), other->ids.end(),
-                                           sequence.ids.begin(), sequence.ids.end());
-    const int64_t common = std::min({static_cast<int64_t>(end - other->ids.begin()),
-                                     other->request->storable_tokens, sequence.length() - 1});
+    const ExtentPlan& theirs = *other->plan->own;
+    if (other->output_tokens() > 0 || other->owner->paused || theirs.root != own.root) continue;
+    const auto [end, mine] =
+        std::mismatch(theirs.ids.begin(), theirs.ids.end(), own.ids.begin(), own.ids.end());
+    const int64_t common =
+        std::min({end - theirs.ids.begin(), other->storable_rows(), sequence.rows() - 1});
     const int64_t shared = common / block_size * block_size;
     if (shared <= other->computed) continue;
-    const auto cached = prefixes_.find(sequence.ids, long_rope, shared);
-    if (static_cast<int64_t>(cached.size()) * block_size < shared) return true;
+    if (kept_.find(own.chain(), shared, false).rows < shared) return true;
   }
   return false;
 }
 
 bool Scheduler::admit(Sequence& sequence, std::vector<Chunk>& plan) {
-  // The last token is always computed: its logits are wanted.
   sequence.long_rope = model_.turns_long(sequence.length());
-  const auto cached = prefixes_.find(sequence.ids, sequence.long_rope, sequence.length() - 1);
-  sequence.table.share(cached);
-  const int64_t hit = sequence.table.capacity();
-  while (!has_blocks_for(sequence)) {
+  if (sequence.plan->long_rope != sequence.long_rope)
+    sequence.plan =
+        plan_spans(sequence.request->prompt, sequence.request->spans, sequence.long_rope, kept_);
+  Extents::Claim claim = extents_.claim(sequence);
+  while (!has_blocks(claim.missing_blocks())) {
     Sequence* paused = newest_paused();
-    if (paused == nullptr) {
-      sequence.table.release();
+    if (paused != nullptr) {
+      preempt(*paused, plan);
+    } else if (!claim.drop_copies()) {
+      release(sequence);
       return false;
     }
-    preempt(*paused, plan);
   }
-  sequence.table.grow(sequence.length());
-  sequence.computed = hit;
-  if (!sequence.started) sequence.cached_tokens = hit;
-  asked_tokens_ += sequence.ids.size();
-  hit_tokens_ += static_cast<uint64_t>(hit);
+  const std::vector<Sequence*> encoders = extents_.fulfil(sequence, claim);
+  for (Sequence* encoder : encoders) add_running(*encoder);
   add_running(sequence);
+  asked_tokens_ += sequence.request->prompt.size();
+  hit_tokens_ += static_cast<uint64_t>(sequence.cached_tokens());
+  for (Sequence* encoder : encoders) plan_rows(*encoder, /*decoding=*/false, plan);
+  plan_rows(sequence, /*decoding=*/false, plan);
   return true;
 }
 
 /// One block in reserve for each running sequence that may grow keeps the next steps from
 /// preempting at once.
-bool Scheduler::has_blocks_for(const Sequence& sequence) {
+bool Scheduler::has_blocks(int32_t blocks) {
   const auto reserve = std::count_if(running_.begin(), running_.end(),
                                      [this](const Sequence* s) { return may_grow(*s); });
-  const int32_t needed = sequence.table.missing(sequence.length()) + static_cast<int32_t>(reserve);
-  prefixes_.make_room(needed);
+  const int32_t needed = blocks + static_cast<int32_t>(reserve);
+  kept_.make_room(needed);
   return needed <= pool_.free_blocks();
 }
 
 /// Whether it may come to need more blocks than it has.
 bool Scheduler::may_grow(const Sequence& sequence) const {
+  if (sequence.request->prefill_only) return false;  // it has them all
   const modelkit::SamplingRequest& sampling = sequence.request->sampling;
   int64_t most = model_.context();
   if (sampling.max_tokens != 0)
     most = std::min(
         most, static_cast<int64_t>(sequence.request->prompt.size()) + int64_t{sampling.max_tokens});
-  return sequence.table.capacity() < most;
+  return sequence.table.capacity() < most - (sequence.length() - sequence.rows());
 }
 
 }  // namespace spnl::mistralrs

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "cache/block_pool.h"
-#include "cache/prefix_cache.h"
+#include "engine/extents.h"
 #include "engine/sequence.h"
 
 namespace spnl::mistralrs {
@@ -31,17 +31,22 @@ struct Chunk {
 /// one admitted last. So the one admitted first always moves, and everybody becomes that one. A
 /// sequence that grew past the border to the long rotary frequencies is computed again as well.
 ///
+/// A sequence that sees extents brings what is missing of them as sequences of their own
+/// (encoders), with their blocks; it runs when they are complete, in the same step at best.
+///
 /// A sequence whose prompt begins like one that is being prefilled waits for those blocks rather
 /// than compute them a second time. Used by one thread at a time.
 class Scheduler {
  public:
-  Scheduler(const Model& model, BlockPool& pool, PrefixCache& prefixes)
-      : model_(model), pool_(pool), prefixes_(prefixes) {}
+  Scheduler(const Model& model, KvCache& memory, BlockPool& pool, BlockCache& kept)
+      : model_(model), pool_(pool), kept_(kept), extents_(memory, pool, kept) {}
 
   void add(Sequence& sequence);
   void add_running(Sequence& sequence);  ///< its blocks are filled already
   /// Takes a sequence out, wherever it is, and frees its blocks.
   void remove(Sequence& sequence);
+  /// An encoder is complete: those that wait for it can run.
+  void seal(Sequence& encoder);
 
   /// Fills `plan`; sequences that can never get enough blocks leave the scheduler and are listed in
   /// `full`.
@@ -73,9 +78,12 @@ class Scheduler {
   bool waits_for_prefill(const Sequence& sequence);
   void take_from_first_line(Sequence& sequence);
   bool admit(Sequence& sequence, std::vector<Chunk>& plan);
-  bool has_blocks_for(const Sequence& sequence);
+  bool has_blocks(int32_t blocks);
+  void plan_rows(Sequence& sequence, bool decoding, std::vector<Chunk>& plan);
   bool make_space(Sequence& sequence, int64_t tokens, std::vector<Chunk>& plan);
   Sequence* newest_paused() const;
+  Sequence& newest() const;
+  void release(Sequence& sequence);
   void restart_grown(std::vector<Chunk>& plan);
   void preempt(Sequence& sequence, std::vector<Chunk>& plan);
   bool can_never_hold(const Sequence& sequence) const;
@@ -83,7 +91,8 @@ class Scheduler {
 
   const Model& model_;
   BlockPool& pool_;
-  PrefixCache& prefixes_;
+  BlockCache& kept_;
+  Extents extents_;
   std::list<Line> lines_;           // the first is the next to be served
   std::vector<Sequence*> running_;  // by seniority
   std::vector<Sequence*> round_;    // what plan_running goes through; reused

@@ -67,7 +67,7 @@ bool score(Model& model, std::span<const int32_t> ids, std::span<float> logprobs
     throw Error(
         ErrorCode::kInvalid,
         std::to_string(n) + " tokens are more than the KV cache holds; allow it more memory");
-  runtime.prefixes->make_room(table.missing(n));
+  runtime.kept->make_room(table.missing(n));
   if (!table.grow(n)) return false;
 
   const bool long_rope = model.turns_long(n);

@@ -9,6 +9,7 @@ using modelkit::Error;
 using modelkit::ErrorCode;
 
 constexpr size_t kMaxQueuedSequences = 65536;
+constexpr size_t kMaxGeneratedTokens = 1 << 20;  // a few words each
 
 }  // namespace
 
@@ -16,7 +17,8 @@ Session::Session(Model& model, Listener listener, Note note)
     : model_(model),
       engine_(*model.engine()),
       listener_(std::move(listener)),
-      note_(std::move(note)) {
+      note_(std::move(note)),
+      generated_(kMaxGeneratedTokens) {
   engine_.join(mailbox_);
 }
 
@@ -50,13 +52,17 @@ bool Session::submit(Request request, uint64_t& id) {
   if (alive_ + request.sampling.samples > kMaxQueuedSequences) return false;
   id = request.id = engine_.next_request_id();
   request.submitted = Clock::now();
+  request.spans.lineage = generated_.of(request.spans.spans);
   const auto shared = std::make_shared<const Request>(std::move(request));
   Runtime& runtime = *model_.runtime();
+  const auto plan = plan_spans(shared->prompt, shared->spans,
+                               model_.turns_long(std::ssize(shared->prompt)), *runtime.kept);
   std::vector<std::shared_ptr<Sequence>> samples;
   for (uint32_t sample = 0; sample < shared->sampling.samples; ++sample)
-    samples.push_back(std::make_shared<Sequence>(shared, sample, mailbox_, *runtime.pool,
+    samples.push_back(std::make_shared<Sequence>(shared, plan, sample, mailbox_, *runtime.pool,
                                                  runtime.cache->block_size()));
   engine_.submit(std::move(samples));
+  if (!shared->note.empty()) note_(shared->note);
   alive_ += shared->sampling.samples;
   return true;
 }
@@ -78,6 +84,7 @@ void Session::deliver(const std::vector<Event>& events) {
     if (event.finished) {
       --alive_;
       note_full_context(*event.sequence);
+      generated_.add(*event.sequence);
     }
     if (listener_(event) != 0 && !closed_) cancel(event.sequence->request->id);
   }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "engine/generated_texts.h"
 
 namespace spnl::mistralrs {
 
@@ -44,6 +45,7 @@ class Session {
   const Listener listener_;
   const Note note_;
   Mailbox mailbox_;
+  GeneratedTexts generated_;
   size_t alive_ = 0;
   bool closed_ = false;
 };

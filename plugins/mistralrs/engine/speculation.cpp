@@ -47,7 +47,7 @@ void Speculator::propose(Chunk& chunk, int64_t most) {
   sequence.ngrams.propose(sequence.ids, static_cast<size_t>(count), sequence.guesses);
   // Only blocks that nobody else needs now.
   while (!sequence.guesses.empty() &&
-         !sequence.table.grow(sequence.length() + static_cast<int64_t>(sequence.guesses.size())))
+         !sequence.table.grow(sequence.rows() + static_cast<int64_t>(sequence.guesses.size())))
     sequence.guesses.pop_back();
   chunk.rows += static_cast<int64_t>(sequence.guesses.size());
 }

@@ -8,10 +8,21 @@
 
 namespace spnl::mistralrs {
 
+namespace {
+
+bool waits_for(const Sequence& sequence, const Sequence& encoder) {
+  return std::any_of(sequence.sees.begin(), sequence.sees.end(), [&](const auto& extent) {
+    return extent->encoder != nullptr &&
+           (extent->encoder.get() == &encoder || waits_for(*extent->encoder, encoder));
+  });
+}
+
+}  // namespace
+
 StepLoop::StepLoop(Model& model)
     : model_(model),
       runtime_(*model.runtime()),
-      scheduler_(model_, *runtime_.pool, *runtime_.prefixes),
+      scheduler_(model_, *runtime_.cache, *runtime_.pool, *runtime_.kept),
       speculator_(model_, model.settings().speculate) {}
 
 void StepLoop::add(std::vector<std::shared_ptr<Sequence>> samples) {
@@ -67,7 +78,12 @@ void StepLoop::advance(const Chunk& chunk) {
   Sequence& sequence = *chunk.sequence;
   sequence.right_guesses = 0;
   sequence.computed += std::min(chunk.rows, sequence.remaining());
-  if (sequence.output_tokens() == 0) store_prefix(sequence);  // others may wait for it
+  sequence.planned = 0;
+  if (sequence.encodes) {
+    if (sequence.remaining() == 0) scheduler_.seal(sequence);
+    return;
+  }
+  if (sequence.output_tokens() == 0) store_rows(sequence);  // others may wait for it
   if (sequence.remaining() > 0) return;
   if (sequence.output_tokens() == 0) sequence.prefill_end = Clock::now();
   if (sequence.request->prefill_only) return finish_sequence(sequence, Finish::kLength, events_);
@@ -113,17 +129,21 @@ void StepLoop::fork_followers(Sequence& leader, std::span<const float> logits) {
   for (Sequence* follower : followers) {
     follower->follows = false;
     follower->long_rope = leader.long_rope;
+    follower->plan = leader.plan;
+    follower->sees = leader.sees;
     follower->table.share(leader.table.blocks().first(full_blocks));
-    if (rest > 0) runtime_.prefixes->make_room(1);
+    if (rest > 0) runtime_.kept->make_room(1);
     if (!scheduler_.has_room() || !follower->table.grow(leader.computed)) {
       follower->table.release();
+      follower->sees.clear();
       scheduler_.add(*follower);
       continue;
     }
     if (rest > 0)
       runtime_.cache->copy_block(leader.table.blocks()[full_blocks],
                                  follower->table.blocks()[full_blocks], rest);
-    follower->computed = follower->cached_tokens = leader.computed;
+    follower->computed = leader.computed;
+    follower->cached.assign(leader.request->prompt.size(), 1);
     follower->started = true;
     follower->first_step = leader.first_step;
     follower->prefill_end = leader.prefill_end;
@@ -135,10 +155,14 @@ void StepLoop::fork_followers(Sequence& leader, std::span<const float> logits) {
   }
 }
 
-void StepLoop::store_prefix(const Sequence& sequence) {
-  const int64_t tokens = std::min(sequence.computed, sequence.request->storable_tokens);
-  runtime_.prefixes->store(std::span(sequence.ids).first(static_cast<size_t>(tokens)),
-                           sequence.long_rope, sequence.table);
+/// Lets others share what is computed; the begun block only when nothing is added to it any more.
+void StepLoop::store_rows(const Sequence& sequence) {
+  const int64_t storable = sequence.storable_rows();
+  const bool all = storable == sequence.prompt_rows();
+  const int64_t rows = all ? sequence.computed : std::min(sequence.computed, storable);
+  runtime_.kept->store(sequence.chain().first(rows), sequence.table,
+                       {.sequence = sequence.request->spans.mode == SpanMode::kExact,
+                        .last_part = sequence.finish.has_value()});
 }
 
 /// Frees the blocks of what ended.
@@ -146,7 +170,7 @@ void StepLoop::retire_finished() {
   for (size_t i = 0; i < events_.size(); ++i) {
     if (!events_[i].finished) continue;
     Sequence& sequence = *events_[i].sequence;
-    if (sequence.finish != Finish::kError) store_prefix(sequence);
+    if (sequence.finish != Finish::kError) store_rows(sequence);
     for (Sequence* follower :
          std::exchange(sequence.followers, {})) {  // they end with their leader
       follower->error = sequence.error;
@@ -161,7 +185,7 @@ void StepLoop::retire_finished() {
 void StepLoop::fail_planned(const std::string& error) {
   for (const auto& sequence : sequences_) {
     const bool planned = std::any_of(plan_.begin(), plan_.end(), [&](const Chunk& chunk) {
-      return chunk.sequence->request == sequence->request;
+      return chunk.sequence->request == sequence->request || waits_for(*sequence, *chunk.sequence);
     });
     if (sequence->finish || !planned) continue;
     sequence->error = error;

@@ -37,7 +37,7 @@ class StepLoop {
   void sample_rows();
   void fork_followers(Sequence& leader, std::span<const float> logits);
   void retire_finished();
-  void store_prefix(const Sequence& sequence);
+  void store_rows(const Sequence& sequence);
   void report(Clock::duration elapsed);
   void fail_planned(const std::string& error);
 

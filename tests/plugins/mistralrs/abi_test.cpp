@@ -229,9 +229,15 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_done_is_said) {
   request.grammar = spnl::abi::str("x");
   refused(SPNL_UNSUPPORTED, "grammar");
   request.grammar = {};
-  request.span_mode = SPNL_SPAN_BLOCK;
-  refused(SPNL_UNSUPPORTED, "spans");
-  request.span_mode = SPNL_SPAN_DEFAULT;
+  request.span_mode = 99;
+  refused(SPNL_INVALID, "span_mode");
+  request.span_mode = SPNL_SPAN_BLEND;
+  request.span_context = -1;
+  refused(SPNL_INVALID, "span_context");
+  request.span_context = SPNL_CONTEXT_DEFAULT;
+  request.span_order = 3;
+  refused(SPNL_INVALID, "span_order");
+  request.span_mode = request.span_order = 0;
   request.struct_size = 8;
   refused(SPNL_INVALID, "struct_size");
   request.struct_size = sizeof request;

@@ -1,7 +1,8 @@
 #include <boost/test/unit_test.hpp>
+#include <numeric>
 #include <random>
 
-#include "cache/prefix_cache.h"
+#include "cache/block_cache.h"
 #include "engine/settings.h"
 #include "spnl/modelkit/error.h"
 
@@ -24,67 +25,187 @@ BOOST_AUTO_TEST_CASE(blocks_return_when_the_last_reference_goes) {
   BOOST_TEST(!BlockPool(0).take().has_value());
 }
 
-BOOST_AUTO_TEST_CASE(prefixes_match_by_ids_in_whole_blocks) {
+namespace {
+
+constexpr ChainSecret kSecret = {1, 2};
+constexpr ChainKey kRoot = {7, 7}, kOtherRoot = {8, 7};
+
+/// Ids at consecutive positions from `first` on.
+struct Tokens {
+  Tokens(std::vector<int32_t> of, int32_t first = 0) : ids(std::move(of)), positions(ids.size()) {
+    std::iota(positions.begin(), positions.end(), first);
+  }
+  Chain chain(const ChainKey& root = kRoot) const { return {root, ids, positions}; }
+  int64_t size() const { return static_cast<int64_t>(ids.size()); }
+  std::vector<int32_t> ids, positions;
+};
+
+BlockCache::Keep a_sequence() { return {.sequence = true}; }
+BlockCache::Keep a_fragment() { return {.last_part = true}; }
+
+/// Stores tokens in new blocks that only the cache keeps.
+void store(BlockPool& pool, BlockCache& cache, const Tokens& tokens, int32_t block_size,
+           const BlockCache::Keep& keep, const ChainKey& root = kRoot) {
+  BlockTable table(pool, block_size);
+  cache.make_room(table.missing(tokens.size()));
+  BOOST_TEST_REQUIRE(table.grow(tokens.size()));
+  cache.store(tokens.chain(root), table, keep);
+}
+
+int64_t hit(BlockCache& cache, const Tokens& tokens, const ChainKey& root = kRoot) {
+  const auto found = cache.find(tokens.chain(root), tokens.size(), true);
+  return found.rows + found.next_rows;
+}
+
+}  // namespace
+
+// Vectors of the reference implementation: key 00..0f, input 00, 01, ..
+BOOST_AUTO_TEST_CASE(chain_hash_is_siphash_128) {
+  const ChainSecret key = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
+  const auto of = [&](size_t length) {
+    std::vector<std::byte> bytes(length);
+    for (size_t i = 0; i < length; ++i) bytes[i] = static_cast<std::byte>(i);
+    return chain_hash(key, bytes);
+  };
+  BOOST_TEST((of(0) == ChainKey{0xe6a825ba047f81a3, 0x930255c71472f66d}));
+  BOOST_TEST((of(1) == ChainKey{0x44af996bd8c187da, 0x45fc229b11597634}));
+  BOOST_TEST((random_secret() != random_secret()));
+}
+
+BOOST_AUTO_TEST_CASE(chains_match_by_ids_positions_and_root) {
   BlockPool pool(16);
-  PrefixCache cache(pool, 4, 2);
-  const std::vector<int32_t> ids = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  BlockCache cache(pool, 4, 2, kSecret);
+  const Tokens ids({1, 2, 3, 4, 5, 6, 7, 8, 9});
   BlockTable table(pool, 4);
   BOOST_TEST(table.grow(9));
-  cache.store(ids, false, table);
-  BOOST_TEST(cache.find(ids, false, 8).size() == 2u);
-  BOOST_TEST(cache.find(ids, false, 7).size() == 1u);
-  BOOST_TEST(cache.find(std::vector<int32_t>{1, 2, 3, 4, 5, 0, 7, 8}, false, 8).size() == 1u);
-  BOOST_TEST(cache.find(std::vector<int32_t>{2, 2, 3, 4}, false, 4).empty());
-  BOOST_TEST(cache.find(ids, true, 8).empty());  // turned by other frequencies
+  cache.store(ids.chain(), table, a_sequence());
+  const auto found = cache.find(ids.chain(), 8, false);
+  BOOST_TEST(found.rows == 8);
+  BOOST_TEST(found.blocks == std::vector(table.blocks().begin(), table.blocks().begin() + 2),
+             boost::test_tools::per_element());
+  BOOST_TEST(hit(cache, ids) == 8);  // the begun block was not kept
+  // An open chain copies what it shares of a block that it will write to.
+  const auto part = cache.find(ids.chain(), 7, false);
+  BOOST_TEST(part.rows == 4);
+  BOOST_TEST(part.next_block == table.blocks()[1]);
+  BOOST_TEST(part.next_rows == 3);
+  BOOST_TEST(hit(cache, Tokens({1, 2, 3, 4, 5, 0, 7, 8})) == 5);
+  BOOST_TEST(hit(cache, Tokens({2, 2, 3, 4})) == 0);
+  BOOST_TEST(hit(cache, Tokens({1, 2, 3, 4}, 1)) == 0);
+  BOOST_TEST(hit(cache, ids, kOtherRoot) == 0);
   table.release();
   BOOST_TEST(pool.used_blocks() == 2);
   cache.make_room(15);
+  BOOST_TEST(pool.used_blocks() == 1);
+  cache.make_room(16);
   BOOST_TEST(pool.used_blocks() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_fragment_is_shared_with_its_part_full_block) {
+  BlockPool pool(16);
+  BlockCache cache(pool, 4, 2, kSecret);
+  const Tokens fragment({1, 2, 3, 4, 5, 6}, 3);
+  store(pool, cache, fragment, 4, a_fragment());
+  BOOST_TEST(pool.used_blocks() == 2);
+  const auto closed = cache.find(fragment.chain(), 6, true);
+  BOOST_TEST(closed.rows == 6);
+  BOOST_TEST(closed.blocks.size() == 2u);
+  const auto shorter = cache.find(fragment.chain().first(5), 5, true);
+  BOOST_TEST(shorter.blocks == closed.blocks, boost::test_tools::per_element());
+  const auto open = cache.find(fragment.chain(), 6, false);
+  BOOST_TEST(open.rows == 4);
+  BOOST_TEST(open.next_rows == 2);
+  // A longer one makes the begun block superfluous.
+  store(pool, cache, Tokens({1, 2, 3, 4, 5, 6, 7}, 3), 4, a_fragment());
+  BOOST_TEST(pool.used_blocks() == 2);
+  BOOST_TEST(hit(cache, fragment) == 6);
+}
+
+BOOST_AUTO_TEST_CASE(tails_name_all_that_they_see) {
+  BlockPool pool(4);
+  BlockCache cache(pool, 2, 2, kSecret);
+  const Tokens a({1, 2, 3}), b({1, 2, 4}), moved({1, 2, 3}, 1);
+  BOOST_TEST((cache.end_of(a.chain()) == cache.end_of(a.chain())));
+  BOOST_TEST((cache.end_of(a.chain()) != cache.end_of(b.chain())));
+  BOOST_TEST((cache.end_of(a.chain()) != cache.end_of(moved.chain())));
+  BOOST_TEST((cache.end_of(a.chain()) != cache.end_of(a.chain(kOtherRoot))));
+  BOOST_TEST(
+      (cache.end_of(a.chain()) != BlockCache(pool, 2, 2, ChainSecret{1, 3}).end_of(a.chain())));
 }
 
 BOOST_AUTO_TEST_CASE(a_longer_sequence_replaces_its_prefix_and_the_oldest_goes_first) {
   BlockPool pool(32);
-  PrefixCache cache(pool, 2, 2);
-  const auto store = [&](std::vector<int32_t> ids) {
-    BlockTable table(pool, 2);
-    BOOST_TEST(table.grow(static_cast<int64_t>(ids.size())));
-    cache.store(ids, false, table);
-  };
-  store({1, 2});
-  store({1, 2, 3, 4});
-  BOOST_TEST(cache.size() == 1u);
-  store({1, 2});  // known
-  BOOST_TEST(cache.size() == 1u);
-  store({5, 6});
-  BOOST_TEST(cache.find(std::vector<int32_t>{1, 2, 3, 4}, false, 4).size() == 2u);  // used again
-  store({7, 8});
-  BOOST_TEST(cache.find(std::vector<int32_t>{5, 6}, false, 2).empty());
-  BOOST_TEST(cache.find(std::vector<int32_t>{1, 2, 3, 4}, false, 4).size() == 2u);
-  PrefixCache off(pool, 2, 0);
-  BlockTable table(pool, 2);
-  BOOST_TEST(table.grow(4));
-  off.store(std::vector<int32_t>{1, 2, 3, 4}, false, table);
+  BlockCache cache(pool, 2, 2, kSecret);
+  store(pool, cache, Tokens({1, 2}), 2, a_sequence());
+  store(pool, cache, Tokens({1, 2, 3, 4}), 2, a_sequence());
+  BOOST_TEST(cache.sequences() == 1u);
+  store(pool, cache, Tokens({1, 2}), 2, a_sequence());  // known
+  BOOST_TEST(cache.sequences() == 1u);
+  store(pool, cache, Tokens({5, 6}), 2, a_sequence());
+  BOOST_TEST(hit(cache, Tokens({1, 2, 3, 4})) == 4);  // used again
+  store(pool, cache, Tokens({7, 8}), 2, a_sequence());
+  BOOST_TEST(hit(cache, Tokens({5, 6})) == 0);
+  BOOST_TEST(hit(cache, Tokens({1, 2, 3, 4})) == 4);
+  store(pool, cache, Tokens({1, 2, 9, 9}), 2, a_sequence());  // two ends, one beginning
+  BOOST_TEST(hit(cache, Tokens({1, 2, 3, 4})) == 4);
+  BOOST_TEST(cache.sequences() == 2u);
+  for (int32_t i = 0; i < 9; ++i) store(pool, cache, Tokens({20 + i}), 2, a_fragment());
+  BOOST_TEST(hit(cache, Tokens({20})) == 1);  // fragments are not counted
+  BlockCache off(pool, 2, 0, kSecret);
+  store(pool, off, Tokens({1, 2, 3, 4}), 2, a_sequence());
   BOOST_TEST(off.size() == 0u);
 }
 
-// Seeded sessions: sequences come, share, store and go; no block is lost or given out twice.
+BOOST_AUTO_TEST_CASE(what_is_needed_again_is_evicted_later) {
+  BlockPool pool(3);
+  BlockCache cache(pool, 2, 8, kSecret);
+  store(pool, cache, Tokens({1, 1}), 2, {.last_part = true, .pin = true});
+  store(pool, cache, Tokens({2, 2}), 2, {.last_part = true, .next_use = 5});
+  store(pool, cache, Tokens({3, 3}), 2, a_fragment());
+  for (int i = 0; i < 5; ++i) BOOST_TEST(hit(cache, Tokens({3, 3})) == 2);
+  cache.make_room(1);
+  BOOST_TEST(hit(cache, Tokens({3, 3})) == 0);
+  BlockTable user(pool, 2);
+  user.share(cache.find(Tokens({2, 2}).chain(), 2, true).blocks);
+  cache.make_room(2);  // what somebody uses stays, though it comes before what is pinned
+  BOOST_TEST(hit(cache, Tokens({2, 2})) == 2);
+  BOOST_TEST(hit(cache, Tokens({1, 1})) == 0);
+  cache.make_room(3);
+  BOOST_TEST(pool.free_blocks() == 2);
+}
+
+// A key that another chain has already, as a forger would have it, is no hit.
+BOOST_AUTO_TEST_CASE(a_key_alone_is_no_hit) {
+  BlockPool pool(4);
+  BlockCache cache(pool, 2, 8, kSecret);
+  const Tokens first({1, 2}), next({3, 4}, 2);
+  store(pool, cache, Tokens({1, 2, 3, 4}), 2, a_sequence());
+  // The second block's key is reached from a root that equals the first block's end, but the block
+  // hangs elsewhere.
+  BOOST_TEST(hit(cache, next, cache.end_of(first.chain())) == 0);
+}
+
+// Seeded sessions: sequences come, share, store and go; no block is lost or given out twice, and
+// what is found was stored.
 BOOST_AUTO_TEST_CASE(random_use_never_loses_a_block) {
   std::mt19937 random(5);
   BlockPool pool(40);
   {
-    PrefixCache cache(pool, 3, 4);
-    std::vector<std::pair<std::vector<int32_t>, BlockTable>> live;
+    BlockCache cache(pool, 3, 4, kSecret);
+    std::vector<std::pair<Tokens, BlockTable>> live;
     for (int round = 0; round < 3000; ++round) {
       if (live.size() < 6 && random() % 2 == 0) {
         std::vector<int32_t> ids(1 + random() % 20);
         for (auto& id : ids) id = static_cast<int32_t>(random() % 2);
+        const Tokens tokens(std::move(ids));
+        const bool fragment = random() % 2 == 0;
         BlockTable table(pool, 3);
-        const auto size = static_cast<int64_t>(ids.size());
-        table.share(cache.find(ids, false, size - 1));
-        cache.make_room(table.missing(size));
-        if (!table.grow(size)) continue;
-        cache.store(ids, false, table);
-        live.emplace_back(std::move(ids), std::move(table));
+        table.share(cache.find(tokens.chain(), tokens.size() - 1, false).blocks);
+        cache.make_room(table.missing(tokens.size()));
+        if (!table.grow(tokens.size())) continue;
+        cache.store(tokens.chain(), table, fragment ? a_fragment() : a_sequence());
+        BOOST_TEST_REQUIRE(hit(cache, tokens) >= tokens.size() / 3 * 3);
+        live.emplace_back(tokens, std::move(table));
       } else if (!live.empty()) {
         live.pop_back();
       }
@@ -97,6 +218,7 @@ BOOST_AUTO_TEST_CASE(random_use_never_loses_a_block) {
         BOOST_TEST_REQUIRE(pool.references(b) >= owners[static_cast<size_t>(b)]);
       }
       BOOST_TEST_REQUIRE(used == pool.used_blocks());
+      BOOST_TEST_REQUIRE(cache.sequences() <= 4u);
     }
   }
   BOOST_TEST(pool.free_blocks() == 40);

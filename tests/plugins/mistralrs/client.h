@@ -37,7 +37,7 @@ struct Client {
               r.text += e.text;
               if (e.finished) {
                 r.finish = e.sequence->finish;
-                r.cached = e.sequence->cached_tokens;
+                r.cached = e.sequence->cached_tokens();
                 ++r.finishes;
               } else {
                 r.tokens.push_back(e.token);
@@ -89,7 +89,7 @@ inline std::vector<int32_t> alone(Model& model, const std::vector<int32_t>& ids,
 }
 
 inline int32_t used_by_sequences(Model& model) {
-  model.runtime()->prefixes->clear();
+  model.runtime()->kept->clear();
   return model.runtime()->pool->used_blocks();
 }
 

@@ -220,7 +220,7 @@ BOOST_AUTO_TEST_CASE(closing_frees_at_once_while_others_go_on) {
     for (uint64_t r = 0; r < 4; ++r)
       for (uint32_t sample = 0; sample < 2; ++sample) BOOST_TEST(goes.at(r, sample).finishes == 1);
     BOOST_TEST(goes.at(9, 0).finishes == 1);
-    model->runtime()->prefixes->clear();
+    model->runtime()->kept->clear();
     BOOST_TEST(model->runtime()->pool->used_blocks() <= 8);  // of the one that stays
   }
   stays.session.close();

@@ -208,8 +208,10 @@ double simulate(const Model& model, const std::vector<int32_t>& text, double cos
   Mailbox mailbox;
   Request r;
   r.prompt = {text[0]};
-  const auto sequence = std::make_shared<Sequence>(std::make_shared<const Request>(std::move(r)), 0,
-                                                   mailbox, pool, 1);
+  const BlockCache nothing(pool, 1, 0, {});
+  const auto plan_of_one = plan_spans(r.prompt, r.spans, false, nothing);
+  const auto sequence = std::make_shared<Sequence>(std::make_shared<const Request>(std::move(r)),
+                                                   plan_of_one, 0, mailbox, pool, 1);
   Speculator speculator(model, Speculate::kAuto);
   sequence->ids.push_back(text[1]);
   sequence->computed = 1;

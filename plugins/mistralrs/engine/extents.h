@@ -1,0 +1,89 @@
+#pragma once
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "cache/block_cache.h"
+#include "cache/kv_cache.h"
+#include "engine/sequence.h"
+#include "engine/span_plan.h"
+
+namespace spnl::mistralrs {
+
+/// An extent that sequences see, on its way or complete. Whoever sees it holds it, and with it its
+/// blocks.
+struct Extent {
+  Extent(std::shared_ptr<const ExtentPlan> of, BlockPool& pool, int32_t block_size)
+      : plan(std::move(of)), table(pool, block_size) {}
+
+  std::shared_ptr<const ExtentPlan> plan;
+  BlockTable table;                   ///< once complete
+  std::shared_ptr<Sequence> encoder;  ///< computes it; null: complete
+
+  const BlockTable& blocks() const { return encoder ? encoder->table : table; }
+  /// Whether all rows are computed after what is planned for this step.
+  bool ready() const { return !encoder || encoder->computed + encoder->planned == plan->rows(); }
+};
+
+/// The extents of admitted sequences. What a sequence needs and nobody has is computed once, by a
+/// sequence of its own that nobody hears of (an encoder), however many wait for it. When the last
+/// of those goes, so does the encoder. Used by one thread at a time.
+class Extents {
+ public:
+  Extents(KvCache& memory, BlockPool& pool, BlockCache& cache)
+      : memory_(memory), pool_(pool), cache_(cache) {}
+
+  /// All that a sequence needs: what there is, held already, and what is missing.
+  class Claim {
+   public:
+    int32_t missing_blocks() const;
+    /// Gives up copies of rows in other blocks, and so those blocks. False: there were none.
+    bool drop_copies();
+
+   private:
+    friend class Extents;
+    struct Part {
+      BlockTable* table;
+      int64_t* computed;
+      int64_t rows;
+      std::vector<int32_t> copied;  // the block to copy from, or nothing
+      int32_t copied_rows;
+    };
+    std::vector<std::shared_ptr<Extent>> all, made;  // in the order of the plan
+    std::vector<Part> parts;
+    BlockTable held;  // what is to be copied
+    explicit Claim(BlockTable empty) : held(std::move(empty)) {}
+  };
+
+  /// For a sequence that is to run, with nothing computed. It holds what was found when this
+  /// returns; release() takes that away again.
+  Claim claim(Sequence& sequence);
+  /// Takes the missing blocks, which must be free. Answers the encoders to be run, in order.
+  std::vector<Sequence*> fulfil(Sequence& sequence, Claim& claim);
+
+  /// The sequence holds nothing any more. Answers the encoders that nobody waits for: their blocks
+  /// are free, and they live until forget_retired().
+  std::vector<Sequence*> release(Sequence& sequence);
+  /// An encoder has computed all its rows: others see them from now on.
+  void seal(Sequence& encoder);
+  void forget_retired() { retired_.clear(); }
+
+  /// Encoders belong to a session that waits for them.
+  void adopt(Sequence& sequence) const;
+
+ private:
+  std::shared_ptr<Extent> find(const Claim& claim, const ExtentPlan& plan) const;
+  std::shared_ptr<Extent> make(Claim& claim, const std::shared_ptr<const ExtentPlan>& plan,
+                               const Sequence& sequence, int64_t& hit);
+  void hold_found(Claim& claim, const BlockCache::Found& found, int64_t rows, BlockTable& table,
+                  int64_t& computed);
+
+  KvCache& memory_;
+  BlockPool& pool_;
+  BlockCache& cache_;
+  std::unordered_map<ChainKey, std::shared_ptr<Extent>, ChainKeyHash> in_flight_;
+  std::vector<std::shared_ptr<Sequence>> retired_;  // of this step
+};
+
+}  // namespace spnl::mistralrs

@@ -1,0 +1,278 @@
+// What is promised of fragments that are cached apart.
+#include "span_client.h"
+
+using namespace spnl::mistralrs;
+using namespace spnl::mistralrs::test;
+
+BOOST_AUTO_TEST_CASE(permuted_fragments_are_not_computed_again) {
+  const auto model = load(kModel, base());
+  for (const SpanMode mode : {SpanMode::kBlock, SpanMode::kBlend}) {
+    Asker asker(*model);
+    const SpanPrompt first = documents({0, 1, 2, 3});
+    asker.ask(first, spans_of(first, mode, 5));
+    for (const std::vector<int>& order :
+         {std::vector{3, 1, 0, 2}, std::vector{2, 1}, std::vector{1, 1, 3, 1}, std::vector{3}}) {
+      const SpanPrompt prompt = documents(order);
+      const Answer answer = asker.ask(prompt, spans_of(prompt, mode, 5));
+      for (size_t f = 0; f < prompt.spans.size(); ++f)
+        BOOST_TEST(answer.computed(prompt.spans[f]) == (mode == SpanMode::kBlend && f > 0 ? 5 : 0));
+      BOOST_TEST(answer.computed() <= 13 + 5 * std::ssize(order));
+    }
+    // The very same again: all but the last token.
+    BOOST_TEST(asker.ask(first, spans_of(first, mode, 5)).computed() == 1);
+  }
+  BOOST_TEST(blocks_in_use(*model) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(racing_requests_compute_each_fragment_once) {
+  const auto model = load(kModel, base());
+  Asker asker(*model);
+  std::vector<SpanPrompt> prompts;
+  for (int i = 0; i < 8; ++i)
+    prompts.push_back(documents({i % 4, (i + 1) % 4, (i + 2) % 4}, 40, i));
+  for (const SpanPrompt& p : prompts) asker.submit(p, spans_of(p, SpanMode::kBlock));
+  asker.run();
+  int64_t computed = 0;
+  for (size_t i = 0; i < prompts.size(); ++i)
+    for (const auto& span : prompts[i].spans) computed += asker.answers[i].computed(span);
+  BOOST_TEST(computed == 40 + 41 + 42 + 43);
+  BOOST_TEST(model->runtime()->counters.prefill_tokens == 11u + 166 + 8 * 13);
+  // And each gets what it would get alone.
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    model->runtime()->kept->clear();
+    const Answer alone = asker.ask(prompts[i], spans_of(prompts[i], SpanMode::kBlock));
+    BOOST_TEST((alone.logprobs == asker.answers[i].logprobs), "request " << i);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(modes_agree_where_they_must) {
+  const auto model = load(kModel, exact_numbers(8));
+  Asker asker(*model);
+  const auto near = [](const Answer& a, const Answer& b) { return off_by(a.logprobs, b.logprobs); };
+  SpanPrompt plain = documents({0, 1});
+  plain.spans.clear();
+  const Answer want = asker.ask(plain, spans_of(plain, SpanMode::kExact), 5);
+  for (const SpanMode mode : {SpanMode::kBlock, SpanMode::kBlend})
+    BOOST_TEST((asker.ask(plain, spans_of(plain, mode), 5).tokens == want.tokens));
+  const SpanPrompt two = documents({0, 1});
+  BOOST_TEST((asker.ask(two, spans_of(two, SpanMode::kExact), 5).tokens == want.tokens));
+  BOOST_TEST(near(asker.ask(two, spans_of(two, SpanMode::kBlend, 1 << 20)), want) < 1e-4);
+  BOOST_TEST(near(asker.ask(two, spans_of(two, SpanMode::kBlock)), want) > 1e-3);  // it matters
+  const Answer block = asker.ask(two, spans_of(two, SpanMode::kBlock), 9);
+  BOOST_TEST((asker.ask(two, spans_of(two, SpanMode::kBlend, 0), 9).tokens == block.tokens));
+  const SpanPrompt one = documents({2});
+  const Answer all = asker.ask(one, spans_of(one, SpanMode::kExact));
+  BOOST_TEST(near(asker.ask(one, spans_of(one, SpanMode::kBlock, 0, SpanContext::kPrefix)), all) <
+             1e-4);
+}
+
+// Upstream shared the tails of prompts that end with the same fragment.
+BOOST_AUTO_TEST_CASE(tails_after_other_fragments_are_not_shared) {
+  const auto model = load(kModel, base());
+  Asker asker(*model);
+  const SpanPrompt a = documents({0, 2}), b = documents({1, 2});
+  asker.ask(a, spans_of(a, SpanMode::kBlock));
+  const Answer warm = asker.ask(b, spans_of(b, SpanMode::kBlock));
+  BOOST_TEST(std::count(warm.cached.end() - 13, warm.cached.end(), 0) == 13);
+  model->runtime()->kept->clear();
+  BOOST_TEST((asker.ask(b, spans_of(b, SpanMode::kBlock)).logprobs == warm.logprobs));
+}
+
+// Whatever is cached, evicted, in flight, preempted or cancelled: the same bits, and no block lost.
+BOOST_AUTO_TEST_CASE(the_state_of_the_cache_changes_nothing) {
+  Random random(3);
+  Settings tiny = base();
+  tiny.block_size = 8;
+  const auto roomy = load(kModel, tiny);
+  const uint64_t block =
+      KvCache::block_bytes(roomy->bundle().spec, roomy->runtime()->cache->layer(0).type, 8);
+  tiny.kv_bytes = 60 * block;
+  const auto model = load(kModel, tiny);
+  std::vector<std::pair<SpanPrompt, SpanRequest>> requests;
+  std::vector<Answer> want;
+  for (int i = 0; i < 24; ++i) {
+    std::vector<int> order;
+    for (size_t n = 1 + random() % 4; n > 0; --n) order.push_back(static_cast<int>(random() % 5));
+    const SpanPrompt prompt = i % 3 == 0 ? random_prompt(random, 2) : documents(order, 30, i);
+    const auto mode = static_cast<SpanMode>(random() % 3);
+    requests.emplace_back(prompt, spans_of(prompt, mode, 6));
+    Asker alone(*roomy);
+    roomy->runtime()->kept->clear();
+    want.push_back(alone.ask(prompt, requests.back().second, 12));
+  }
+  for (int round = 0; round < 6; ++round) {
+    Asker asker(*model);
+    std::vector<std::pair<size_t, size_t>> asked;  // answer, request
+    for (int i = 0; i < 30; ++i) {
+      const size_t r = random() % requests.size();
+      const size_t a = asker.submit(requests[r].first, requests[r].second, 12);
+      if (random() % 6 == 0)
+        asker.session.cancel(asker.sequences[a]);
+      else
+        asked.emplace_back(a, r);
+      for (size_t steps = random() % 3; steps > 0; --steps) asker.session.step();
+    }
+    asker.run();
+    for (const auto& [a, r] : asked) {
+      BOOST_TEST((asker.answers[a].tokens == want[r].tokens), "round " << round << ", " << r);
+      BOOST_TEST((asker.answers[a].logprobs == want[r].logprobs), "round " << round << ", " << r);
+    }
+    if (round % 2 == 1) BOOST_TEST(blocks_in_use(*model) == 0);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(samples_share_the_fragments) {
+  const auto model = load(kModel, base());
+  const SpanPrompt prompt = documents({0, 1, 2});
+  Client client(*model);
+  Request r;
+  r.prompt = prompt.ids;
+  r.spans = spans_of(prompt, SpanMode::kBlock);
+  r.sampling.max_tokens = 8;
+  r.sampling.samples = 3;
+  r.sampling.params.temperature = 0;
+  uint64_t id = 0;
+  BOOST_TEST(client.session.submit(std::move(r), id));
+  client.run();
+  Asker asker(*model);
+  const Answer want = asker.ask(prompt, spans_of(prompt, SpanMode::kBlock), 8);
+  for (uint32_t i = 0; i < 3; ++i) BOOST_TEST((client.at(0, i).tokens == want.tokens));
+  BOOST_TEST(blocks_in_use(*model) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(one_time_text_is_not_kept) {
+  const auto model = load(kModel, base());
+  Asker asker(*model);
+  SpanPrompt prompt = documents({0, 1});
+  prompt.spans[1].no_store = true;
+  asker.ask(prompt, spans_of(prompt, SpanMode::kBlock));
+  const Answer again = asker.ask(prompt, spans_of(prompt, SpanMode::kBlock));
+  BOOST_TEST(again.computed(prompt.spans[0]) == 0);
+  BOOST_TEST(again.computed(prompt.spans[1]) == 38);
+  BOOST_TEST(again.computed() == 38 + 13);
+}
+
+namespace {
+
+/// A prompt that quotes what sequences wrote: [header, output, two tokens that close it] each.
+struct Quotes {
+  std::vector<std::vector<int32_t>> prompts;  // of the sequences
+  SpanPrompt outer;
+};
+
+Quotes write_and_quote(Asker& asker, SpanMode mode) {
+  constexpr size_t kHeader = 3;
+  Random random(17);
+  const auto preamble = some(random, 9), header = some(random, kHeader), closing = some(random, 2);
+  Quotes quotes;
+  quotes.outer.text(preamble);
+  quotes.outer.preamble = preamble.size();
+  std::vector<size_t> asked;
+  for (size_t i = 0; i < 3; ++i) {
+    SpanPrompt inner;
+    inner.text(preamble);
+    inner.text(some(random, 20 + i));
+    inner.text(header);
+    quotes.prompts.push_back(inner.ids);
+    asked.push_back(asker.submit(inner, spans_of(inner, mode), 25));
+  }
+  asker.run();
+  for (const size_t a : asked) {
+    const size_t index = quotes.outer.begin_span(-1, 0);
+    quotes.outer.spans[index].lineage = asker.sequences[a];
+    quotes.outer.text(header);
+    const size_t text_begin = quotes.outer.ids.size();
+    quotes.outer.text(asker.answers[a].tokens);
+    const size_t text_end = quotes.outer.ids.size();
+    quotes.outer.text(closing);
+    quotes.outer.end_span(index);
+    quotes.outer.spans[index].text_begin = text_begin;
+    quotes.outer.spans[index].text_end = text_end;
+  }
+  quotes.outer.text(some(random, 12));
+  return quotes;
+}
+
+/// Each quote sees the prompt that it answered; the outer prompt sees the quotes alone.
+std::vector<DenseRow> quoted_rows(const Quotes& quotes) {
+  struct Place {
+    int32_t chain, own, outer;  // chain -1: the outer prompt; outer -1: hidden from it
+  };
+  std::vector<Place> places;
+  std::vector<DenseRow> rows;
+  const SpanPrompt& outer = quotes.outer;
+  const auto add = [&](int32_t id, Place place) {
+    places.push_back(place);
+    rows.push_back({id, {}});
+  };
+  const auto at = [](uint64_t i) { return static_cast<int32_t>(i); };
+  for (uint64_t i = 0; i < outer.preamble; ++i) add(outer.ids[i], {-1, -1, at(i)});
+  for (size_t q = 0; q < quotes.prompts.size(); ++q) {
+    const std::vector<int32_t>& prompt = quotes.prompts[q];
+    const auto& span = outer.spans[q];
+    const size_t header = span.text_begin - span.begin;
+    for (size_t i = 0; i + header < prompt.size(); ++i) add(prompt[i], {at(q), at(i), -1});
+    for (uint64_t i = span.begin; i < span.end; ++i)
+      add(outer.ids[i], {at(q), at(prompt.size() - header + (i - span.begin)), at(i)});
+  }
+  for (uint64_t i = outer.spans.back().end; i < outer.ids.size(); ++i)
+    add(outer.ids[i], {-1, -1, at(i)});
+  for (size_t t = 0; t < rows.size(); ++t)
+    for (size_t s = 0; s < rows.size(); ++s) {
+      const Place &a = places[t], &b = places[s];
+      const int32_t distance = a.chain >= 0   ? (a.chain == b.chain ? a.own - b.own : -1)
+                               : b.outer >= 0 ? a.outer - b.outer
+                                              : -1;
+      rows[t].distance.push_back(distance);
+    }
+  return rows;
+}
+
+}  // namespace
+
+// Of what inner sequences wrote the outer prompt computes the last token, which they never did, and
+// what closes the message; when it is gone, it is computed as its author did, to the same bits.
+BOOST_AUTO_TEST_CASE(outputs_are_seen_as_they_were_computed) {
+  const auto model = load(kModel, exact_numbers(8));
+  for (const SpanMode inner : {SpanMode::kExact, SpanMode::kBlock}) {
+    Asker asker(*model);
+    const Quotes quotes = write_and_quote(asker, inner);
+    const SpanRequest spans = spans_of(quotes.outer, SpanMode::kBlock);
+    const Answer warm = asker.ask(quotes.outer, spans);
+    for (const auto& span : quotes.outer.spans) BOOST_TEST(warm.computed(span) == 1 + 2);
+    BOOST_TEST(warm.computed() == 3 * 3 + 12);
+    std::vector<float> want =
+        dense_logits(model->bundle().spec, quoted_rows(quotes), /*long_rope=*/false);
+    double sum = 0;
+    for (const float logit : want) sum += std::exp(double{logit});
+    for (float& logit : want) logit -= static_cast<float>(std::log(sum));
+    BOOST_TEST(off_by(warm.logprobs, want) < 2e-4);
+    model->runtime()->kept->clear();
+    BOOST_TEST((asker.ask(quotes.outer, spans).logprobs == warm.logprobs));
+    // Other text than was written is an ordinary fragment.
+    SpanPrompt other = quotes.outer;
+    ++other.ids[other.spans[0].text_begin];
+    BOOST_TEST(asker.ask(other, spans_of(other, SpanMode::kBlock)).computed(other.spans[0]) > 20);
+    BOOST_TEST(blocks_in_use(*model) == 0);
+  }
+}
+
+// Prompts that only warm the cache.
+BOOST_AUTO_TEST_CASE(a_prefill_leaves_its_fragments) {
+  const auto model = load(kModel, base());
+  Asker asker(*model);
+  SpanPrompt corpus = documents({2, 0, 3});
+  corpus.ids.resize(corpus.spans.back().end);  // ends with a fragment
+  corpus.spans[0].pin = true;
+  Request r;
+  r.prompt = corpus.ids;
+  r.spans = spans_of(corpus, SpanMode::kBlock);
+  r.prefill_only = true;
+  uint64_t id = 0;
+  asker.answers.emplace_back();
+  asker.sequences.emplace_back();
+  BOOST_TEST(asker.session.submit(std::move(r), id));
+  asker.run();
+  const SpanPrompt question = documents({0, 2});
+  BOOST_TEST(asker.ask(question, spans_of(question, SpanMode::kBlock)).computed() == 13);
+}
