@@ -114,6 +114,8 @@ spnl_status model_load(spnl_instance* instance, const spnl_load* load, spnl_mode
              host.cancelled(host.self, load->op) == 0;
     };
     const auto note = [&](const std::string& text) { log(host, SPNL_LOG_NOTE, text); };
+    if (const auto folder = config(host, "span_cache"); folder && !folder->empty())
+      note("span_cache: fragments are kept in memory only; " + *folder + " is not used");
     try {
       *model = new spnl_model{&host, "cpu", "auto",
                               Model(path, modelkit::open_options(*load), settings, progress, note)};

@@ -57,6 +57,12 @@ bool Session::submit(Request request, uint64_t& id) {
   Runtime& runtime = *model_.runtime();
   const auto plan = plan_spans(shared->prompt, shared->spans,
                                model_.turns_long(std::ssize(shared->prompt)), *runtime.kept);
+  if (plan->blocks(runtime.cache->block_size()) > runtime.cache->blocks())
+    throw Error(ErrorCode::kInvalid, "the fragments of the prompt need " +
+                                         std::to_string(plan->blocks(runtime.cache->block_size())) +
+                                         " blocks and the KV cache holds " +
+                                         std::to_string(runtime.cache->blocks()) +
+                                         "; allow it more memory, or use the span mode exact");
   std::vector<std::shared_ptr<Sequence>> samples;
   for (uint32_t sample = 0; sample < shared->sampling.samples; ++sample)
     samples.push_back(std::make_shared<Sequence>(shared, plan, sample, mailbox_, *runtime.pool,

@@ -2,13 +2,28 @@
 
 #include <algorithm>
 
+#include "spnl/modelkit/error.h"
+
 namespace spnl::mistralrs {
 
 int32_t SeenRun::offset() const { return position - extent->positions[static_cast<size_t>(lo)]; }
 
+int64_t SpanPlan::blocks(int64_t block_size) const {
+  const auto needed = [&](const ExtentPlan& extent) {
+    return (extent.rows() + block_size - 1) / block_size;
+  };
+  int64_t sum = needed(*own);
+  for (const auto& extent : extents) sum += needed(*extent);
+  return sum;
+}
+
 namespace {
 
 using modelkit::EncodedSpan;
+
+// Beyond these a plan costs more than it saves, and its size would grow with the square of the
+// prompt's.
+constexpr size_t kMaxExtents = 8192, kMaxRuns = 1 << 20;
 
 /// What stands before a fragment, in the positions that its own follow.
 struct Context {
@@ -173,6 +188,11 @@ class Planner {
     for (size_t row = 0; row < extent->positions.size(); ++row)
       if (row == 0 || extent->positions[row] != extent->positions[row - 1] + 1)
         extent->pieces.push_back(static_cast<int32_t>(row));
+    runs_ += line.seen.size();
+    if (runs_ > kMaxRuns || plan_.extents.size() >= kMaxExtents)
+      throw modelkit::Error(modelkit::ErrorCode::kInvalid,
+                            "the prompt has too many fragments to evaluate them apart; use the "
+                            "span mode exact");
     extent->sees = line.seen;
     name(*extent);
     return extent;
@@ -256,6 +276,7 @@ class Planner {
   std::vector<std::vector<size_t>> children_;  // of span i: at i + 1; the first: of none
   Context context_;                            // of fragments that do not see the prefix
   SpanPlan plan_;
+  size_t runs_ = 0;
 };
 
 }  // namespace

@@ -52,6 +52,8 @@ struct SpanPlan {
   std::shared_ptr<const ExtentPlan> own;  ///< ends with the prompt's last token; output goes on
   std::vector<std::shared_ptr<const ExtentPlan>> extents;  ///< the others, none before what it sees
   bool long_rope = false;
+
+  int64_t blocks(int64_t block_size) const;  ///< that the prompt needs, all at once
 };
 
 /// What a finished sequence computed, to be seen by later prompts that its output stands in.
@@ -74,7 +76,8 @@ struct SpanRequest {
 
 /// Which extents a prompt consists of (shared/spec/spans.md, sections 1.3 to 1.6). In exact mode,
 /// or without spans, it is one. A pure function of its arguments and the cache's secret. The last
-/// token of a prompt always sees all of it, even when the prompt ends with a fragment.
+/// token of a prompt always sees all of it, even when the prompt ends with a fragment. Throws
+/// modelkit::Error(kInvalid) for more than some thousand fragments or a million runs.
 std::shared_ptr<const SpanPlan> plan_spans(std::span<const int32_t> prompt,
                                            const SpanRequest& request, bool long_rope,
                                            const BlockCache& cache);

@@ -1,5 +1,6 @@
 // What is promised of fragments that are cached apart.
 #include "span_client.h"
+#include "spnl/modelkit/error.h"
 
 using namespace spnl::mistralrs;
 using namespace spnl::mistralrs::test;
@@ -275,4 +276,38 @@ BOOST_AUTO_TEST_CASE(a_prefill_leaves_its_fragments) {
   asker.run();
   const SpanPrompt question = documents({0, 2});
   BOOST_TEST(asker.ask(question, spans_of(question, SpanMode::kBlock)).computed() == 13);
+}
+
+BOOST_AUTO_TEST_CASE(prompts_of_too_many_fragments_are_refused) {
+  Settings small = base();
+  const auto roomy = load(kModel, small);
+  small.kv_bytes = 20 * roomy->runtime()->cache->block_bytes();
+  const auto model = load(kModel, small);
+  const auto refused = [&](const SpanPrompt& prompt, const SpanRequest& spans,
+                           const std::string& word) {
+    Client client(*model);
+    Request r;
+    r.prompt = prompt.ids;
+    r.spans = spans;
+    uint64_t id = 0;
+    BOOST_CHECK_EXCEPTION(
+        client.session.submit(std::move(r), id), spnl::modelkit::Error,
+        [&](const auto& e) { return std::string(e.what()).find(word) != std::string::npos; });
+  };
+  Random random(4);
+  SpanPrompt many;  // 31 tokens fit one of the 20 blocks, but not 31
+  for (int i = 0; i < 30; ++i) many.fragment(some(random, 1), 0);
+  many.text(some(random, 1));
+  refused(many, spans_of(many, SpanMode::kBlock), "31 blocks");
+  refused(many, spans_of(many, SpanMode::kBlock), "holds 20");
+  SpanPrompt nested;  // each sees all before: runs grow with the square
+  for (int32_t i = 0; i < 2000; ++i) {
+    nested.fragment({5}, i);
+    nested.text({6});
+  }
+  const BlockCache& kept = *model->runtime()->kept;
+  BOOST_CHECK_THROW(plan_spans(nested.ids, spans_of(nested, SpanMode::kBlock), false, kept),
+                    spnl::modelkit::Error);
+  BOOST_TEST(plan_spans(nested.ids, spans_of(nested, SpanMode::kExact), false, kept)->own->rows() ==
+             4000);
 }
