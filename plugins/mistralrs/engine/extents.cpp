@@ -170,12 +170,4 @@ void Extents::seal(Sequence& encoder) {
   in_flight_.erase(found);
 }
 
-void Extents::adopt(Sequence& sequence) const {
-  for (const auto& extent : sequence.sees)
-    if (extent->encoder) {
-      extent->encoder->owner = sequence.owner;
-      adopt(*extent->encoder);
-    }
-}
-
 }  // namespace spnl::mistralrs

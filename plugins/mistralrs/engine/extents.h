@@ -2,6 +2,7 @@
 #include <memory>
 #include <span>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "cache/block_cache.h"
@@ -25,6 +26,18 @@ struct Extent {
   /// Whether all rows are computed after what is planned for this step.
   bool ready() const { return !encoder || encoder->computed + encoder->planned == plan->rows(); }
 };
+
+/// Calls `visit` for each encoder that a sequence waits for, directly or through others, unless it
+/// is in `visited`. Extents see extents in more ways than can be walked, so each is entered once.
+template <class Visit>
+void visit_encoders(const Sequence& sequence, std::unordered_set<const Sequence*>& visited,
+                    const Visit& visit) {
+  for (const auto& extent : sequence.sees) {
+    if (extent->encoder == nullptr || !visited.insert(extent->encoder.get()).second) continue;
+    visit(*extent->encoder);
+    visit_encoders(*extent->encoder, visited, visit);
+  }
+}
 
 /// The extents of admitted sequences. What a sequence needs and nobody has is computed once, by a
 /// sequence of its own that nobody hears of (an encoder), however many wait for it. When the last
@@ -68,9 +81,6 @@ class Extents {
   /// An encoder has computed all its rows: others see them from now on.
   void seal(Sequence& encoder);
   void forget_retired() { retired_.clear(); }
-
-  /// Encoders belong to a session that waits for them.
-  void adopt(Sequence& sequence) const;
 
  private:
   std::shared_ptr<Extent> find(const Claim& claim, const ExtentPlan& plan) const;

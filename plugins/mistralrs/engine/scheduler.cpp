@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "engine/mailbox.h"
 #include "engine/model.h"
@@ -58,16 +59,25 @@ void Scheduler::seal(Sequence& encoder) {
 void Scheduler::schedule(std::vector<Chunk>& plan, std::vector<Sequence*>& full) {
   plan.clear();
   extents_.forget_retired();
-  for (Sequence* sequence : running_) {
-    sequence->planned = 0;
-    if (!sequence->encodes && !sequence->owner->paused) extents_.adopt(*sequence);
-  }
+  for (Sequence* sequence : running_) sequence->planned = 0;
+  adopt_encoders();
   restart_grown(plan);
   budget_ = kTokenBudget;
   plan_running(plan, full, /*decoding=*/true);
   share_budget();
   plan_running(plan, full, /*decoding=*/false);
   admit_waiting(plan, full);
+}
+
+/// An encoder belongs to a session that waits for it, if there is one to one that listens: the one
+/// that it was made for may be paused, or closed.
+void Scheduler::adopt_encoders() {
+  std::unordered_set<const Sequence*> adopted;
+  for (const bool paused : {false, true})
+    for (Sequence* sequence : running_)
+      if (!sequence->encodes && sequence->owner->paused == paused)
+        visit_encoders(*sequence, adopted,
+                       [&](Sequence& encoder) { encoder.owner = sequence->owner; });
 }
 
 /// An equal part for each session that has tokens to prefill, so that a long prompt delays the

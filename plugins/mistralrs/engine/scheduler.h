@@ -72,6 +72,7 @@ class Scheduler {
 
   Line& line_of(Sequence& sequence);
   void plan_running(std::vector<Chunk>& plan, std::vector<Sequence*>& full, bool decoding);
+  void adopt_encoders();
   void share_budget();
   void admit_waiting(std::vector<Chunk>& plan, std::vector<Sequence*>& full);
   Sequence* next_of(const Line& line);

@@ -2,22 +2,12 @@
 
 #include <algorithm>
 #include <new>
+#include <unordered_set>
 #include <utility>
 
 #include "engine/batch_builder.h"
 
 namespace spnl::mistralrs {
-
-namespace {
-
-bool waits_for(const Sequence& sequence, const Sequence& encoder) {
-  return std::any_of(sequence.sees.begin(), sequence.sees.end(), [&](const auto& extent) {
-    return extent->encoder != nullptr &&
-           (extent->encoder.get() == &encoder || waits_for(*extent->encoder, encoder));
-  });
-}
-
-}  // namespace
 
 StepLoop::StepLoop(Model& model)
     : model_(model),
@@ -184,8 +174,10 @@ void StepLoop::retire_finished() {
 /// All samples of a request fail together: some may wait for one that failed.
 void StepLoop::fail_planned(const std::string& error) {
   for (const auto& sequence : sequences_) {
+    std::unordered_set<const Sequence*> awaited;
+    visit_encoders(*sequence, awaited, [](Sequence&) {});
     const bool planned = std::any_of(plan_.begin(), plan_.end(), [&](const Chunk& chunk) {
-      return chunk.sequence->request == sequence->request || waits_for(*sequence, *chunk.sequence);
+      return chunk.sequence->request == sequence->request || awaited.contains(chunk.sequence);
     });
     if (sequence->finish || !planned) continue;
     sequence->error = error;

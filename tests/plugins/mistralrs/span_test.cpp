@@ -1,4 +1,8 @@
 // What is promised of fragments that are cached apart.
+#include <array>
+#include <cstddef>
+#include <new>
+
 #include "span_client.h"
 #include "spnl/modelkit/error.h"
 
@@ -310,4 +314,59 @@ BOOST_AUTO_TEST_CASE(prompts_of_too_many_fragments_are_refused) {
                     spnl::modelkit::Error);
   BOOST_TEST(plan_spans(nested.ids, spans_of(nested, SpanMode::kExact), false, kept)->own->rows() ==
              4000);
+}
+
+// Text between groups sees all before it, so the ways from the last to the first cannot be walked.
+BOOST_AUTO_TEST_CASE(many_groups_can_be_on_their_way_at_once) {
+  Settings small_blocks = base();
+  small_blocks.block_size = 8;
+  const auto model = load(kModel, small_blocks);
+  Random random(6);
+  SpanPrompt groups, long_text;
+  for (int32_t i = 0; i < 70; ++i) {
+    groups.fragment(some(random, 3), i);
+    groups.text(some(random, 3));
+  }
+  long_text.text(some(random, 400));
+  const SpanRequest block = spans_of(groups, SpanMode::kBlock);
+  const SpanRequest exact = spans_of(long_text, SpanMode::kExact);
+  Asker asker(*model), second(*model), third(*model);
+  const Answer want = asker.ask(groups, block);
+  model->runtime()->kept->clear();
+  const size_t again = asker.submit(groups, block);
+  second.submit(long_text, exact);  // they take their parts of each step, so that it takes several
+  third.submit(long_text, exact);
+  asker.run();
+  BOOST_TEST((asker.answers[again].logprobs == want.logprobs));
+  second.run();
+  third.run();
+  BOOST_TEST(blocks_in_use(*model) == 0);
+}
+
+// Both sessions are paused while a fragment that they wait for is computed; one is closed.
+BOOST_AUTO_TEST_CASE(a_fragment_outlives_the_session_that_it_was_begun_for) {
+  const auto model = load(kModel, base());
+  const SpanPrompt prompt = documents({0}, 400);
+  const SpanRequest spans = spans_of(prompt, SpanMode::kBlock);
+  const Answer want = Asker(*model).ask(prompt, spans);
+  model->runtime()->kept->clear();
+  alignas(Asker) std::array<std::byte, sizeof(Asker)> place{};
+  Asker* closed = new (place.data()) Asker(*model);
+  Asker waiting(*model), other(*model);
+  SpanPrompt word;
+  word.text({5});
+  const auto step = [&] { other.ask(word, spans_of(word, SpanMode::kExact)); };
+  for (int i = 0; i < 63; ++i) step();
+  closed->submit(prompt, spans);
+  waiting.submit(prompt, spans);
+  step();
+  closed->~Asker();
+  place.fill({});
+  step();
+  step();
+  const auto zero = [](std::byte byte) { return byte == std::byte{}; };
+  BOOST_TEST(std::all_of(place.begin(), place.end(), zero));  // nobody writes to what is gone
+  waiting.run();
+  BOOST_TEST((waiting.answers[0].logprobs == want.logprobs));
+  BOOST_TEST(blocks_in_use(*model) == 0);
 }
