@@ -45,6 +45,20 @@ int64_t storable_tokens(const spnl_prompt& prompt, const std::vector<FragmentRan
   return tokens;
 }
 
+/// SPNL_FRAG_NO_STORE is for a fragment and all below it, and a span is kept whole or not at all.
+void mark_one_time(const spnl_prompt& prompt, std::vector<modelkit::EncodedSpan>& spans) {
+  std::vector<uint8_t> around(prompt.n_fragments), within(prompt.n_fragments);
+  const auto parent = [&](size_t i) { return static_cast<size_t>(prompt.fragments[i]->parent); };
+  for (size_t i = 0; i < around.size(); ++i) {  // parents come before children
+    around[i] = within[i] = (prompt.fragments[i]->flags & SPNL_FRAG_NO_STORE) != 0;
+    if (prompt.fragments[i]->parent >= 0) around[i] = around[i] || around[parent(i)];
+  }
+  for (size_t i = within.size(); i-- > 0;)
+    if (prompt.fragments[i]->parent >= 0) within[parent(i)] = within[parent(i)] || within[i];
+  for (modelkit::EncodedSpan& span : spans)
+    span.no_store = around[span.fragment] != 0 || within[span.fragment] != 0;
+}
+
 constexpr uint32_t kDefaultBlendRows = 16;
 
 SpanMode span_mode(int32_t mode) {
@@ -176,9 +190,10 @@ Request to_request(const Model& model, const spnl_request& from) {
     request.note = "spans are evaluated in the mode exact: " + encoded.note;
   }
   spans.spans = std::move(encoded.spans);
+  mark_one_time(*from.prompt, spans.spans);
   spans.preamble = encoded.preamble;
   request.fragments = fragment_ranges(*from.prompt, encoded.ends);
-  request.storable_tokens = storable_tokens(*from.prompt, request.fragments);
+  spans.storable_tokens = storable_tokens(*from.prompt, request.fragments);
   request.prompt = std::move(encoded.ids);
   return request;
 }

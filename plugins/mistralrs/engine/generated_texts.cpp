@@ -10,6 +10,7 @@ void GeneratedTexts::add(const Sequence& finished) {
   text->plan = finished.plan;
   text->output.assign(finished.ids.end() - static_cast<std::ptrdiff_t>(finished.output_tokens()),
                       finished.ids.end());
+  text->store = finished.storable_rows() == finished.prompt_rows();
   tokens_ += tokens_of(*text);
   oldest_first_.push_back(texts_.emplace(finished.request->id, std::move(text)));
   while (tokens_ > max_tokens_) {

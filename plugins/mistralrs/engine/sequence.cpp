@@ -33,7 +33,9 @@ int64_t Sequence::cached_tokens() const {
 int64_t Sequence::storable_rows() const {
   if (!plan->own->store) return 0;
   const std::vector<int32_t>& at = plan->own->positions;
-  const auto stored = [this](int32_t position) { return position < request->storable_tokens; };
+  const auto stored = [this](int32_t position) {
+    return position < request->spans.storable_tokens;
+  };
   return std::find_if_not(at.begin(), at.end(), stored) - at.begin();
 }
 

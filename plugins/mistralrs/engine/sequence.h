@@ -1,7 +1,6 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,8 +31,6 @@ struct Request {
   std::vector<FragmentRange> fragments;
   SpanRequest spans;
   std::string note;  ///< for a person, about how it is evaluated; may be empty
-  int64_t storable_tokens =
-      std::numeric_limits<int64_t>::max();  ///< what may stay in the prefix cache
   modelkit::SamplingRequest sampling;
   bool prefill_only = false;
   Clock::time_point submitted;

@@ -29,6 +29,7 @@ constexpr size_t kMaxExtents = 8192, kMaxRuns = 1 << 20;
 struct Context {
   std::vector<SeenRun> runs;
   int32_t length = 0;
+  bool store = true;  // holds no one-time text
 };
 
 /// A fragment on its own: where its first token stands there, and whether it sees all that a prompt
@@ -69,8 +70,9 @@ class Planner {
     if (!children_[0].empty()) {
       begin = context_tokens();
       add_spine(line, 0, begin);
+      keep_one_time_out(line);
       close(line);
-      context_ = {line.seen, line.next};
+      context_ = {line.seen, line.next, line.open.store};
     }
     walk(line, begin, prompt_.size(), -1);
     own_last_token(line);
@@ -100,10 +102,11 @@ class Planner {
     for (const size_t index : children_[static_cast<size_t>(parent + 1)]) {
       const EncodedSpan& span = request_.spans[index];
       add_spine(line, begin, span.begin);
+      if (parent < 0) keep_one_time_out(line);
       begin = span.end;
       if (span.group < 0 || span.group != group) {
         close(line);
-        prefix = {line.seen, line.next};
+        prefix = {line.seen, line.next, line.open.store};
         group = span.group;
       }
       if (span.begin < span.end) add_span(line, index, prefix);
@@ -123,7 +126,7 @@ class Planner {
       return;
     }
     Line alone{context.runs, {}, context.length};
-    alone.open.store = !span.no_store && (!sees_prefix || line.open.store);
+    alone.open.store = !span.no_store && context.store;
     alone.open.pin = line.open.pin || span.pin;
     alone.open.next_use = std::max(line.open.next_use, span.next_use);
     walk(alone, span.begin, span.end, static_cast<int32_t>(index));
@@ -155,6 +158,13 @@ class Planner {
     }
     line.next = after;
     line.open.store = line.open.store && fragment.store;
+  }
+
+  /// An extent of the prompt's own text with one-time text in it is not kept, nor what follows. The
+  /// last one, which output goes on with, is kept up to there (Sequence::storable_rows).
+  void keep_one_time_out(Line& line) const {
+    const std::vector<int32_t>& at = line.open.prompt_index;
+    if (!at.empty() && at.back() >= request_.storable_tokens) line.open.store = false;
   }
 
   void add_spine(Line& line, size_t begin, size_t end) {
@@ -260,7 +270,7 @@ class Planner {
       extent->positions.push_back(++position);
       extent->prompt_index.push_back(static_cast<int32_t>(i));
     }
-    extent->store = extent->store && !span.no_store;
+    extent->store = extent->store && generated.store && !span.no_store;
     extent->pin = span.pin;
     extent->next_use = span.next_use;
     extent->end = cache_.end_of(extent->chain());

@@ -60,6 +60,7 @@ struct SpanPlan {
 struct GeneratedText {
   std::shared_ptr<const SpanPlan> plan;
   std::vector<int32_t> output;
+  bool store = true;  ///< its prompt may be kept in the cache
 };
 /// By sequence; one for each sample.
 using Lineage = std::multimap<uint64_t, std::shared_ptr<const GeneratedText>>;
@@ -72,6 +73,9 @@ struct SpanRequest {
   SpanContext context = SpanContext::kPreamble;
   uint32_t k = 16;  ///< kBlend: first tokens of each fragment that are computed again
   Lineage lineage;  ///< of the messages in `spans`
+  /// Ids from here on are not kept in the cache, but for spans that neither are no_store nor see
+  /// such text.
+  int64_t storable_tokens = std::numeric_limits<int64_t>::max();
 };
 
 /// Which extents a prompt consists of (shared/spec/spans.md, sections 1.3 to 1.6). In exact mode,

@@ -157,6 +157,31 @@ BOOST_AUTO_TEST_CASE(one_time_text_is_not_kept) {
   BOOST_TEST(again.computed() == 38 + 13);
 }
 
+// Not in the preamble, nor between the groups, nor what sees it.
+BOOST_AUTO_TEST_CASE(one_time_text_outside_of_fragments_is_not_kept) {
+  const auto model = load(kModel, base());
+  Asker asker(*model);
+  Random random(31);
+  SpanPrompt prompt = documents({0, 1});
+  prompt.text(some(random, 10));  // together with the question before it
+  const uint64_t group = prompt.ids.size();
+  prompt.fragment(some(random, 33), 1);
+  prompt.fragment(some(random, 34), 2);
+  prompt.spans[3].sees_prefix = true;
+  prompt.text(some(random, 8));
+  const auto computed_again = [&](int64_t storable) {
+    model->runtime()->kept->clear();
+    SpanRequest spans = spans_of(prompt, SpanMode::kBlock);
+    spans.storable_tokens = storable;
+    asker.ask(prompt, spans);
+    return asker.ask(prompt, spans).computed();
+  };
+  BOOST_TEST(computed_again(std::ssize(prompt.ids)) == 1);
+  BOOST_TEST(computed_again(static_cast<int64_t>(group) - 1) == 23 + 34 + 8);
+  BOOST_TEST(computed_again(0) == std::ssize(prompt.ids));
+  BOOST_TEST(blocks_in_use(*model) == 0);
+}
+
 namespace {
 
 /// A prompt that quotes what sequences wrote: [header, output, two tokens that close it] each.
@@ -165,7 +190,7 @@ struct Quotes {
   SpanPrompt outer;
 };
 
-Quotes write_and_quote(Asker& asker, SpanMode mode) {
+Quotes write_and_quote(Asker& asker, SpanMode mode, int64_t storable = 1 << 20) {
   constexpr size_t kHeader = 3;
   Random random(17);
   const auto preamble = some(random, 9), header = some(random, kHeader), closing = some(random, 2);
@@ -179,7 +204,9 @@ Quotes write_and_quote(Asker& asker, SpanMode mode) {
     inner.text(some(random, 20 + i));
     inner.text(header);
     quotes.prompts.push_back(inner.ids);
-    asked.push_back(asker.submit(inner, spans_of(inner, mode), 25));
+    SpanRequest spans = spans_of(inner, mode);
+    spans.storable_tokens = storable;
+    asked.push_back(asker.submit(inner, spans, 25));
   }
   asker.run();
   for (const size_t a : asked) {
@@ -260,6 +287,19 @@ BOOST_AUTO_TEST_CASE(outputs_are_seen_as_they_were_computed) {
     BOOST_TEST(asker.ask(other, spans_of(other, SpanMode::kBlock)).computed(other.spans[0]) > 20);
     BOOST_TEST(blocks_in_use(*model) == 0);
   }
+}
+
+// What was written in answer to one-time text is quoted without keeping that text.
+BOOST_AUTO_TEST_CASE(quotes_do_not_keep_the_one_time_text_before_them) {
+  const auto model = load(kModel, base());
+  Asker asker(*model);
+  const Quotes quotes = write_and_quote(asker, SpanMode::kExact, /*storable=*/10);
+  const SpanRequest spans = spans_of(quotes.outer, SpanMode::kBlock);
+  asker.ask(quotes.outer, spans);
+  const Answer again = asker.ask(quotes.outer, spans);
+  for (const auto& span : quotes.outer.spans)
+    BOOST_TEST(again.computed(span) == static_cast<int64_t>(span.end - span.begin));
+  BOOST_TEST(blocks_in_use(*model) == 0);
 }
 
 // Prompts that only warm the cache.
