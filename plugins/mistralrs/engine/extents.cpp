@@ -54,7 +54,7 @@ Extents::Claim Extents::claim(Sequence& sequence) {
     int64_t hit = plan->rows();
     std::shared_ptr<Extent> extent = find(claim, *plan);
     if (extent == nullptr) extent = make(claim, plan, sequence, hit);
-    claim.all.push_back(std::move(extent));
+    claim.all.emplace(plan->end, std::move(extent));
     mark_cached(*plan, hit, cached);
   }
   const Chain own = sequence.chain();
@@ -65,19 +65,14 @@ Extents::Claim Extents::claim(Sequence& sequence) {
   const int32_t copied = claim.parts.back().copied_rows;
   mark_cached(*sequence.plan->own, sequence.computed + copied, cached);
   if (!sequence.started) sequence.cached = std::move(cached);
-  for (const SeenRun& run : sequence.plan->own->sees) {
-    const auto seen = std::find_if(claim.all.begin(), claim.all.end(), [&](const auto& extent) {
-      return extent->plan->end == run.extent->end;
-    });
-    sequence.sees.push_back(*seen);
-  }
+  for (const SeenRun& run : sequence.plan->own->sees)
+    sequence.sees.push_back(claim.all.at(run.extent->end));
   return claim;
 }
 
 /// One that is on its way already, or that this claim has.
 std::shared_ptr<Extent> Extents::find(const Claim& claim, const ExtentPlan& plan) const {
-  for (const auto& extent : claim.all)
-    if (extent->plan->end == plan.end && same_tokens(*extent->plan, plan)) return extent;
+  if (const auto own = claim.all.find(plan.end); own != claim.all.end()) return own->second;
   const auto found = in_flight_.find(plan.end);
   const bool same = found != in_flight_.end() && same_tokens(*found->second->plan, plan);
   return same ? found->second : nullptr;
@@ -96,12 +91,7 @@ std::shared_ptr<Extent> Extents::make(Claim& claim, const std::shared_ptr<const 
   extent->encoder = make_encoder(plan, sequence, pool_, block_size);
   Sequence& encoder = *extent->encoder;
   hold_found(claim, found, plan->rows(), encoder.table, encoder.computed);
-  for (const SeenRun& run : plan->sees) {
-    const auto seen = std::find_if(claim.all.begin(), claim.all.end(), [&](const auto& other) {
-      return other->plan->end == run.extent->end;
-    });
-    encoder.sees.push_back(*seen);
-  }
+  for (const SeenRun& run : plan->sees) encoder.sees.push_back(claim.all.at(run.extent->end));
   hit = found.rows + found.next_rows;
   claim.made.push_back(extent);
   return extent;

@@ -63,7 +63,8 @@ class Extents {
       std::vector<int32_t> copied;  // the block to copy from, or nothing
       int32_t copied_rows;
     };
-    std::vector<std::shared_ptr<Extent>> all, made;  // in the order of the plan
+    std::unordered_map<ChainKey, std::shared_ptr<Extent>, ChainKeyHash> all;  // by end
+    std::vector<std::shared_ptr<Extent>> made;  // in the order of the plan
     std::vector<Part> parts;
     BlockTable held;  // what is to be copied
     explicit Claim(BlockTable empty) : held(std::move(empty)) {}

@@ -21,8 +21,12 @@ void GeneratedTexts::add(const Sequence& finished) {
 }
 
 size_t GeneratedTexts::tokens_of(const GeneratedText& text) {
-  size_t tokens = text.output.size() + text.plan->own->ids.size();
-  for (const auto& extent : text.plan->extents) tokens += extent->ids.size();
+  // A run weighs like a few tokens, and there may be far more of them.
+  const auto weight = [](const ExtentPlan& extent) {
+    return extent.ids.size() + 2 * extent.sees.size();
+  };
+  size_t tokens = text.output.size() + weight(*text.plan->own);
+  for (const auto& extent : text.plan->extents) tokens += weight(*extent);
   return tokens;
 }
 

@@ -13,6 +13,11 @@ bool decodes(const Sequence& sequence) {
   return sequence.output_tokens() > 0 && sequence.remaining() == 1;
 }
 
+/// Encoders stop with the last sequence that waits for them.
+void drop_stopped(std::vector<Chunk>& plan) {
+  std::erase_if(plan, [](const Chunk& chunk) { return !chunk.sequence->running; });
+}
+
 }  // namespace
 
 void Scheduler::add(Sequence& sequence) { line_of(sequence).waiting.push_back(&sequence); }
@@ -105,6 +110,7 @@ void Scheduler::plan_running(std::vector<Chunk>& plan, std::vector<Sequence*>& f
     if (can_never_hold(*sequence)) {
       full.push_back(sequence);
       remove(*sequence);
+      drop_stopped(plan);
       continue;
     }
     plan_rows(*sequence, decoding, plan);
@@ -172,7 +178,7 @@ void Scheduler::preempt(Sequence& sequence, std::vector<Chunk>& plan) {
   std::erase(running_, &sequence);
   sequence.running = false;
   release(sequence);
-  std::erase_if(plan, [&](const Chunk& chunk) { return !chunk.sequence->running; });
+  drop_stopped(plan);
   line_of(sequence).waiting.push_front(&sequence);
 }
 
@@ -187,6 +193,7 @@ void Scheduler::admit_waiting(std::vector<Chunk>& plan, std::vector<Sequence*>& 
       ++passed;
       continue;
     }
+    follow_length(*next);
     if (can_never_hold(*next)) {
       full.push_back(next);
       take_from_first_line(*next);
@@ -234,11 +241,16 @@ bool Scheduler::waits_for_prefill(const Sequence& sequence) {
   return false;
 }
 
-bool Scheduler::admit(Sequence& sequence, std::vector<Chunk>& plan) {
+/// The frequencies by which it turns, and so what it sees, may be others than when it was
+/// submitted.
+void Scheduler::follow_length(Sequence& sequence) const {
   sequence.long_rope = model_.turns_long(sequence.length());
   if (sequence.plan->long_rope != sequence.long_rope)
     sequence.plan =
         plan_spans(sequence.request->prompt, sequence.request->spans, sequence.long_rope, kept_);
+}
+
+bool Scheduler::admit(Sequence& sequence, std::vector<Chunk>& plan) {
   Extents::Claim claim = extents_.claim(sequence);
   while (!has_blocks(claim.missing_blocks())) {
     Sequence* paused = newest_paused();

@@ -78,6 +78,7 @@ class Scheduler {
   Sequence* next_of(const Line& line);
   bool waits_for_prefill(const Sequence& sequence);
   void take_from_first_line(Sequence& sequence);
+  void follow_length(Sequence& sequence) const;
   bool admit(Sequence& sequence, std::vector<Chunk>& plan);
   bool has_blocks(int32_t blocks);
   void plan_rows(Sequence& sequence, bool decoding, std::vector<Chunk>& plan);

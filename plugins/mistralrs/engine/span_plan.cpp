@@ -116,15 +116,15 @@ class Planner {
 
   void add_span(Line& line, size_t index, const Context& prefix) {
     const EncodedSpan& span = request_.spans[index];
-    if (const auto generated = find_generated(span))
-      return place(line, span, from_lineage(span, *generated));
+    const auto generated = find_generated(span);
     const bool sees_prefix = span.sees_prefix || request_.context == SpanContext::kPrefix;
     const Context& context = sees_prefix ? prefix : context_;
-    const bool sees_all = line.next == context.length;
+    const bool sees_all = generated == nullptr && line.next == context.length;
     if (fresh_rows(span, sees_all) == span.end - span.begin) {
       place(line, span, {{}, line.next, false, !span.no_store});
       return;
     }
+    if (generated != nullptr) return place(line, span, from_lineage(span, *generated));
     Line alone{context.runs, {}, context.length};
     alone.open.store = !span.no_store && context.store;
     alone.open.pin = line.open.pin || span.pin;
@@ -198,14 +198,18 @@ class Planner {
     for (size_t row = 0; row < extent->positions.size(); ++row)
       if (row == 0 || extent->positions[row] != extent->positions[row - 1] + 1)
         extent->pieces.push_back(static_cast<int32_t>(row));
-    runs_ += line.seen.size();
+    count_extent(line.seen.size());
+    extent->sees = line.seen;
+    name(*extent);
+    return extent;
+  }
+
+  void count_extent(size_t runs) {
+    runs_ += runs;
     if (runs_ > kMaxRuns || plan_.extents.size() >= kMaxExtents)
       throw modelkit::Error(modelkit::ErrorCode::kInvalid,
                             "the prompt has too many fragments to evaluate them apart; use the "
                             "span mode exact");
-    extent->sees = line.seen;
-    name(*extent);
-    return extent;
   }
 
   /// The root is a hash over all that the extent sees and where.
@@ -253,7 +257,9 @@ class Planner {
   /// The fragment as its author computed it: the rows of that sequence from its last header on,
   /// and what closes the message here.
   Fragment from_lineage(const EncodedSpan& span, const GeneratedText& generated) {
+    count_extent(generated.plan->own->sees.size());
     for (const auto& seen : generated.plan->extents) {
+      count_extent(seen->sees.size());
       auto elsewhere = std::make_shared<ExtentPlan>(*seen);
       elsewhere->prompt_index.clear();
       plan_.extents.push_back(std::move(elsewhere));

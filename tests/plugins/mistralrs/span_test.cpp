@@ -289,6 +289,40 @@ BOOST_AUTO_TEST_CASE(outputs_are_seen_as_they_were_computed) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(quotes_that_are_computed_again_need_nothing_from_before_them) {
+  const auto model = load(kModel, exact_numbers(8));
+  Asker asker(*model);
+  const Quotes quotes = write_and_quote(asker, SpanMode::kBlock);
+  model->runtime()->kept->clear();
+  const uint64_t before = model->runtime()->counters.prefill_tokens;
+  const Answer blend = asker.ask(quotes.outer, spans_of(quotes.outer, SpanMode::kBlend, 100));
+  BOOST_TEST(model->runtime()->counters.prefill_tokens - before == quotes.outer.ids.size());
+  const Answer exact = asker.ask(quotes.outer, spans_of(quotes.outer, SpanMode::kExact));
+  BOOST_TEST(off_by(blend.logprobs, exact.logprobs) < 1e-4);
+}
+
+BOOST_AUTO_TEST_CASE(quotes_of_prompts_with_many_fragments_count_with_them) {
+  const auto model = load(kModel, base());
+  const BlockCache& kept = *model->runtime()->kept;
+  SpanPrompt inner, outer;
+  for (int32_t i = 0; i < 900; ++i) {
+    inner.fragment({5}, i);
+    inner.text({6});
+  }
+  const auto text = std::make_shared<GeneratedText>();
+  text->plan = plan_spans(inner.ids, spans_of(inner, SpanMode::kBlock), false, kept);
+  text->output = {7};
+  for (int i = 0; i < 3; ++i) {
+    outer.fragment({7}, 0);
+    outer.spans.back().text_begin = outer.spans.back().begin;
+    outer.spans.back().lineage = 1;
+  }
+  outer.text({8});
+  SpanRequest spans = spans_of(outer, SpanMode::kBlock);
+  spans.lineage.emplace(1, text);
+  BOOST_CHECK_THROW(plan_spans(outer.ids, spans, false, kept), spnl::modelkit::Error);
+}
+
 // What was written in answer to one-time text is quoted without keeping that text.
 BOOST_AUTO_TEST_CASE(quotes_do_not_keep_the_one_time_text_before_them) {
   const auto model = load(kModel, base());
