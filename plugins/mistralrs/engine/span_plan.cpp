@@ -24,6 +24,7 @@ using modelkit::EncodedSpan;
 // Beyond these a plan costs more than it saves, and its size would grow with the square of the
 // prompt's.
 constexpr size_t kMaxExtents = 8192, kMaxRuns = 1 << 20;
+constexpr size_t kMaxDepth = 500;  // of fragments in fragments: they are walked on the stack
 
 /// What stands before a fragment, in the positions that its own follow.
 struct Context {
@@ -129,7 +130,9 @@ class Planner {
     alone.open.store = !span.no_store && context.store;
     alone.open.pin = line.open.pin || span.pin;
     alone.open.next_use = std::max(line.open.next_use, span.next_use);
+    if (++depth_ > kMaxDepth) refuse();
     walk(alone, span.begin, span.end, static_cast<int32_t>(index));
+    --depth_;
     close(alone);
     alone.seen.erase(alone.seen.begin(),
                      alone.seen.begin() + static_cast<std::ptrdiff_t>(context.runs.size()));
@@ -206,10 +209,13 @@ class Planner {
 
   void count_extent(size_t runs) {
     runs_ += runs;
-    if (runs_ > kMaxRuns || plan_.extents.size() >= kMaxExtents)
-      throw modelkit::Error(modelkit::ErrorCode::kInvalid,
-                            "the prompt has too many fragments to evaluate them apart; use the "
-                            "span mode exact");
+    if (runs_ > kMaxRuns || plan_.extents.size() >= kMaxExtents) refuse();
+  }
+
+  [[noreturn]] static void refuse() {
+    throw modelkit::Error(modelkit::ErrorCode::kInvalid,
+                          "the prompt has too many fragments to evaluate them apart; use the "
+                          "span mode exact");
   }
 
   /// The root is a hash over all that the extent sees and where.
@@ -292,7 +298,7 @@ class Planner {
   std::vector<std::vector<size_t>> children_;  // of span i: at i + 1; the first: of none
   Context context_;                            // of fragments that do not see the prefix
   SpanPlan plan_;
-  size_t runs_ = 0;
+  size_t runs_ = 0, depth_ = 0;
 };
 
 }  // namespace

@@ -388,6 +388,12 @@ BOOST_AUTO_TEST_CASE(prompts_of_too_many_fragments_are_refused) {
                     spnl::modelkit::Error);
   BOOST_TEST(plan_spans(nested.ids, spans_of(nested, SpanMode::kExact), false, kept)->own->rows() ==
              4000);
+  SpanPrompt deep;
+  for (int32_t i = 0; i < 100000; ++i) deep.begin_span(i - 1, i);
+  deep.text({5});
+  for (size_t i = 0; i < deep.spans.size(); ++i) deep.end_span(i);
+  BOOST_CHECK_THROW(plan_spans(deep.ids, spans_of(deep, SpanMode::kBlock), false, kept),
+                    spnl::modelkit::Error);
 }
 
 // Text between groups sees all before it, so the ways from the last to the first cannot be walked.
