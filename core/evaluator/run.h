@@ -60,6 +60,7 @@ class Run {
     Prompt prompt;  ///< until submitted
     uint64_t seed = 0;
     uint32_t samples = 1, outstanding = 0;
+    uint64_t context = 0;  ///< of its model, which may be let go before the job is done
     bool prefill_only = false;
     bool announced = false;
     std::exception_ptr refusal;  ///< what the model threw instead of generating

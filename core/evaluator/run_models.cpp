@@ -168,6 +168,7 @@ void Run::submit(uint32_t index) {
   const ModelState& state = models_[model_name(job.unit.node)];
   if (state.failed) return job_failed(index, nullptr);
   job.completions.resize(job.samples);
+  job.context = state.model->info().context;
   GenerateRequest request = base_request(options_.request, sampling(job.unit.node), job.seed);
   request.prompt = std::move(job.prompt);
   set_spans(job, models_[model_name(job.unit.node)], request);
@@ -323,10 +324,8 @@ void Run::note_full_context(const Job& job, const Completion& completion) {
   if (completion.finish != FinishReason::kLength || job.prefill_only) return;
   const uint64_t limit = sampling(job.unit.node).max_tokens.value_or(0);
   if (limit > 0 && completion.usage.output_tokens >= limit) return;
-  const std::shared_ptr<Model>& model = models_[model_name(job.unit.node)].model;
-  const uint64_t context = model->info().context;
   observer_.on_note("node " + job.node + " ended early: the model's context of " +
-                    std::to_string(context) + " tokens is full");
+                    std::to_string(job.context) + " tokens is full");
 }
 
 /// All samples are there, good or bad.

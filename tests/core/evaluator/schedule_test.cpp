@@ -114,6 +114,19 @@ BOOST_AUTO_TEST_CASE(bounds_remote_generations_only) {
   BOOST_TEST(local.provider.fake->most_at_once == 5u);
 }
 
+BOOST_AUTO_TEST_CASE(remote_generations_may_wait_longer_than_their_model_is_held) {
+  Bench bench;
+  bench.provider.abilities = {"remote"};
+  bench.options.num_parallel = 1;
+  const auto other = bench.provider.others["f/o"] = std::make_shared<FakeModel>();
+  bench.provider.fake->finish = other->finish = FinishReason::kLength;
+  bench.run("(plus (repeat 20 m \"a\" 0.5) (repeat 20 \"f/o\" \"b\" 0.5))");
+  for (const char* node : {"0", "1"})
+    BOOST_TEST(std::count(bench.events.log.begin(), bench.events.log.end(),
+                          "node " + std::string(node) +
+                              " ended early: the model's context of 2048 tokens is full") == 20);
+}
+
 BOOST_AUTO_TEST_CASE(reads_the_bound_from_the_environment) {
   Bench bench;
   bench.provider.abilities = {"remote"};
