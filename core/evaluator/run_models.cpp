@@ -203,9 +203,11 @@ void Run::set_spans(const Job& job, ModelState& state, GenerateRequest& request)
   request.span_mode.clear(), request.span_context.clear(), request.span_order.clear();
 }
 
-/// One greedy token that nobody reads is asked for its prompt's sake alone.
+/// One greedy token that nobody reads is asked for its prompt's sake alone. A unit that serves
+/// others is read where they are.
 bool Run::only_warms_cache(const Job& job, const GenerateRequest& request) const {
   if (request.max_tokens != 1u || request.temperature != 0.0f) return false;
+  if (served_.contains(job.unit)) return false;
   for (uint32_t node = job.unit.node; node != 0; node = table_.nodes[node].parent) {
     if (node != job.unit.node && model_use(*table_.nodes[node].query)) return false;
     if (std::holds_alternative<Monad>(table_.nodes[node].query->node)) return true;

@@ -107,6 +107,11 @@ BOOST_AUTO_TEST_CASE(what_only_warms_the_cache_is_prefilled) {
     whole.run(asks);
     BOOST_TEST(!whole.requests().at(0).prefill_only, asks);
   }
+  SpansBench served;  // what asks the same outside the monad gets this answer
+  BOOST_TEST(served.run("(seq (monad (g m (plus \"a\") 0 1)) (g m (plus \"a\") 0 1))") ==
+             "(assistant \"a!\")");
+  BOOST_TEST(served.requests().size() == 1u);
+  BOOST_TEST(!served.requests().at(0).prefill_only);
 }
 
 }  // namespace
