@@ -104,4 +104,14 @@ BOOST_AUTO_TEST_CASE(pieces_of_sentencepiece) {
 BOOST_AUTO_TEST_CASE(what_gguf_files_cannot_hold_is_refused) {
   BOOST_TEST(refusal("unigram_bytes").find("only BPE") != std::string::npos);
   BOOST_TEST(refusal("wordpiece_bert").find("only BPE") != std::string::npos);
+  const spnl::test::TempDir folder;
+  for (const char* const merges : {"[[1, 2]]", "[\"ab\"]", "[[[1]]]"}) {  // which nothing reads
+    folder.write("tokenizer.json",
+                 R"({"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a",)"
+                 R"( "byte_fallback": true, "merges": )" +
+                     std::string(merges) + "}}");
+    BOOST_CHECK_EXCEPTION(gguf_vocabulary_of_folder(folder.path(), 0), Error, [](const Error& e) {
+      return std::string(e.what()).find("only BPE") != std::string::npos;
+    });
+  }
 }

@@ -7,6 +7,7 @@
 #include "pretokenizer.h"
 #include "spnl/modelkit/error.h"
 #include "spnl/modelkit/tokenizer.h"
+#include "tokenizer/model_bpe.h"
 #include "tokenizer/model_score.h"
 #include "tokenizer/pipeline.h"
 #include "tokenizer/tokenizer_files.h"
@@ -188,10 +189,12 @@ bool settle(Pipeline parts, bool ignores_merges, GgufVocabulary& out) {
   return false;
 }
 
-/// Returns whether words that are tokens are taken whole.
-bool read_json(const JsonFile& file, GgufVocabulary& out) {
+/// Returns whether words that are tokens are taken whole. `parts`: what was made of the file. Only
+/// those of BPE have looked at its merges; in other files they may be anything.
+bool read_json(const JsonFile& file, const Pipeline& parts, GgufVocabulary& out) {
   const auto model = file.root().find("model");
-  if (!model || !model->find("merges"))
+  if (!model || !model->find("merges") ||
+      dynamic_cast<const CharacterBpe*>(parts.model.get()) == nullptr)
     file.unsupported("only BPE tokenizers can be written to a GGUF so far");
   std::vector<std::string> merges = merges_of(file, *model);
   if (file.flag(*model, "byte_fallback", false)) {
@@ -229,7 +232,7 @@ GgufVocabulary gguf_vocabulary_of_folder(const fs::path& folder, uint32_t rows) 
   };
   bool ignores_merges = false;
   if (const auto file = JsonFile::open(folder / "tokenizer.json"))
-    ignores_merges = read_json(*file, out);
+    ignores_merges = read_json(*file, parts, out);
   else if (dynamic_cast<const SentencePieceBpe*>(parts.model.get()) != nullptr)
     read_pieces(parts, out);
   else
