@@ -101,6 +101,7 @@ void set_span_mode(const std::string& mode, spnl_request& wire) {
   if (is_span_mode(mode) && mode.starts_with(kBlend)) {
     std::from_chars(mode.data() + kBlend.size(), mode.data() + mode.size(), wire.span_k);
     name = name.substr(0, kBlend.size() - 1);
+    if (wire.span_k == 0) name = "block";  // which it is; on the wire 0 means the default
   }
   wire.span_mode = value_of(kModes, name, "mode", "use exact, block, blend or blend:K");
 }

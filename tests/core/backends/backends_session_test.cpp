@@ -211,6 +211,7 @@ BOOST_AUTO_TEST_CASE(span_settings_arrive_where_the_model_has_spans) {
   BOOST_TEST(text(*spans, "exact", "none", "given") == "a 1/1/1/0");
   BOOST_TEST(text(*spans, "block", "bos", "canonical") == "a 2/2/2/0");
   BOOST_TEST(text(*spans, "blend", "preamble", "") == "a 3/3/0/0");
+  BOOST_TEST(text(*spans, "blend:0", "", "") == "a 2/0/0/0");
   BOOST_TEST(text(*spans, "blend:7", "prefix", "") == "a 3/4/0/7");
   BOOST_TEST(text(*spans, "blend:7", "lineage", "") == "a 3/5/0/7");
   BOOST_TEST(text(*none, "block", "bos", "canonical") == "a");
