@@ -120,9 +120,22 @@ Score LoadedModel::score(const std::vector<int32_t>& ids, uint32_t top_k) {
   return future.get().take();
 }
 
-bool LoadedModel::rest() {
+bool LoadedModel::hold() {
+  const std::lock_guard lock(handles_mutex_);
+  if (closing_) return false;
+  ++handles_;
+  return true;
+}
+
+bool LoadedModel::let_go() {
   last_used_ = std::chrono::steady_clock::now();
-  if (closing_ || !session_->idle()) return false;
+  {
+    // The next handle may be there before this one is quite gone, and the work be its.
+    const std::lock_guard lock(handles_mutex_);
+    if (--handles_ > 0) return true;
+    if (!closing_ && !session_->idle()) closing_ = true;
+    if (closing_) return false;
+  }
   if (thread_kind() != ThreadKind::kOutside) return true;
   auto drained = std::make_shared<std::promise<void>>();
   if (!strand_.post([drained] { drained->set_value(); })) return false;
@@ -153,7 +166,7 @@ void LoadedModel::close() {
 }
 
 ModelHandle::~ModelHandle() {
-  if (model_->rest()) return;
+  if (model_->let_go()) return;
   model_->close();
   if (thread_kind() == ThreadKind::kOutside) model_->wait_closed();
 }

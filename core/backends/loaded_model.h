@@ -3,6 +3,7 @@
 #include <chrono>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <shared_mutex>
 #include <string>
 #include <vector>
@@ -44,9 +45,11 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   }
   void cancel(uint64_t generation) { session_->cancel(generation); }
 
-  /// Nobody holds it any more. False: it has work, and must be closed. Else what its handlers were
-  /// told is told, and the model can be handed out again.
-  bool rest();
+  /// One more handle. False: it is closing, and has none any more.
+  bool hold();
+  /// One handle fewer. False: it was the last and there is work, so the model must be closed. Else
+  /// what its handlers were told is told, and the model can be handed out again.
+  bool let_go();
   std::chrono::steady_clock::time_point last_used() const noexcept { return last_used_; }
   /// Weights, cache and scratch as the plugin counts them; 0 once closed.
   uint64_t memory_bytes();
@@ -54,8 +57,11 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   /// Asks for the end: generations finish as cancelled, then the plugin unloads. Returns at once;
   /// idempotent.
   void close();
-  bool closed() const noexcept { return closing_; }
+  bool closing() const noexcept { return closing_; }
   void wait_closed() { closed_.wait(); }
+  bool closed() const {
+    return closed_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  }
 
  private:
   template <class Call>
@@ -70,6 +76,8 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   std::shared_mutex
       in_use_;  ///< shared by calls of tag [any], alone by unloading; guards parts_.model
   std::atomic<std::chrono::steady_clock::time_point> last_used_{std::chrono::steady_clock::now()};
+  std::mutex handles_mutex_;  ///< guards handles_, and that closing begins with none
+  size_t handles_ = 0;
   std::atomic<bool> closing_ = false;
   std::promise<void> closed_promise_;
   std::shared_future<void> closed_;
@@ -79,6 +87,7 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
 /// for that unless it is a thread of ours (a handler's), where it ends soon after.
 class ModelHandle : public Model {
  public:
+  /// The model holds one handle more for it.
   explicit ModelHandle(std::shared_ptr<LoadedModel> model) : model_(std::move(model)) {}
   ~ModelHandle() override;
   ModelHandle(const ModelHandle&) = delete;

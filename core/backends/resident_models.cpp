@@ -1,7 +1,5 @@
 #include "backends/resident_models.h"
 
-#include <algorithm>
-
 #include "hub/printable.h"
 #include "spnl/error.h"
 #include "util/memory.h"
@@ -9,17 +7,19 @@
 namespace spnl::backends {
 
 std::shared_ptr<Model> ResidentModels::hand_out(Resident& resident) {
+  if (!resident.model->hold()) return nullptr;
   auto handle = std::make_shared<ModelHandle>(resident.model);
   resident.handle = handle;
   return handle;
 }
 
 std::shared_ptr<Model> ResidentModels::find(const std::string& key) {
+  // One that is still closing stays: its plugin may not go before it has.
   std::erase_if(residents_, [](const Resident& r) { return r.model->closed(); });
   for (Resident& resident : residents_) {
     if (resident.key != key) continue;
     if (auto handle = resident.handle.lock()) return handle;
-    return hand_out(resident);
+    if (auto handle = hand_out(resident)) return handle;
   }
   return nullptr;
 }
@@ -42,12 +42,13 @@ bool ResidentModels::fits(uint64_t bytes) const {
 
 /// False: none is idle.
 bool ResidentModels::unload_oldest(const std::string& newcomer) {
-  const auto idle_later = [](const Resident& a, const Resident& b) {
-    if (a.handle.expired() != b.handle.expired()) return b.handle.expired();
-    return a.model->last_used() > b.model->last_used();
-  };
-  const auto oldest = std::max_element(residents_.begin(), residents_.end(), idle_later);
-  if (oldest == residents_.end() || !oldest->handle.expired()) return false;
+  auto oldest = residents_.end();
+  for (auto it = residents_.begin(); it != residents_.end(); ++it) {
+    const bool idle = it->handle.expired() && !it->model->closing();
+    if (idle && (oldest == residents_.end() || it->model->last_used() < oldest->model->last_used()))
+      oldest = it;
+  }
+  if (oldest == residents_.end()) return false;
   const std::shared_ptr<LoadedModel> model = std::move(oldest->model);
   residents_.erase(oldest);
   note_("unloading " + hub::printable(model->name()) + " (" + bytes_text(model->memory_bytes()) +

@@ -43,7 +43,7 @@ class ResidentModels {
     std::weak_ptr<Model> handle;
   };
 
-  std::shared_ptr<Model> hand_out(Resident& resident);
+  std::shared_ptr<Model> hand_out(Resident& resident);  ///< null: it is closing
   bool fits(uint64_t bytes) const;
   uint64_t used_bytes() const;
   bool unload_oldest(const std::string& newcomer);

@@ -489,6 +489,43 @@ BOOST_AUTO_TEST_CASE(last_owner_may_be_a_handler) {
   BOOST_TEST(result.wait()[0].text == "a");
 }
 
+BOOST_AUTO_TEST_CASE(a_closing_model_is_gone_before_its_plugin) {
+  auto model = load("endless");
+  std::shared_ptr<Model> held;
+  std::promise<void> given, taken;
+  GenerateHandlers handlers;
+  handlers.on_tokens = [&, first = true](uint32_t, std::string_view,
+                                         const std::vector<int32_t>&) mutable {
+    if (!std::exchange(first, false)) return;
+    given.get_future().wait();
+    held.reset();  // the last owner, and on a thread that may not wait
+    taken.set_value();
+    std::this_thread::sleep_for(200ms);
+  };
+  model->generate(request("x"), std::move(handlers));
+  held = std::move(model);
+  given.set_value();
+  taken.get_future().wait();
+  load("echo");
+  backends.reset();
+  BOOST_TEST(lines.containing("unloaded") == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(letting_go_ends_nobody_elses_work) {
+  std::atomic<int> good{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 200; ++i) try {
+          const auto done = run(*load("echo"), request("a b"));
+          good += done.size() == 1 && done[0].finish == FinishReason::kEos ? 1 : 0;
+        } catch (const std::exception&) {
+        }
+    });
+  for (auto& thread : threads) thread.join();
+  BOOST_TEST(good == 800);
+}
+
 BOOST_AUTO_TEST_CASE(shared_and_kept_when_let_go) {
   auto a = load("echo"), b = load("echo");
   BOOST_TEST(a == b);
