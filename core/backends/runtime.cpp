@@ -42,8 +42,21 @@ std::string key_of(const std::string& id, const std::string& model, const LoadOp
   return key;
 }
 
-bool holds_weights(const std::string& file) {
-  return file.ends_with(".gguf") || file.ends_with(".safetensors") || file.ends_with(".bin");
+/// Of a model's files those of its weights. Folders often hold the same weights in other forms
+/// beside: one file beside shards, pickles, a GGUF.
+uint64_t weight_bytes(const std::vector<hub::ModelFile>& files) {
+  uint64_t whole = 0, shards = 0, safetensors = 0, others = 0;
+  for (const hub::ModelFile& file : files) {
+    const std::string& name = file.name;
+    if (name == "model.safetensors") whole = file.bytes;
+    if (name.ends_with(".gguf") || name.ends_with(".bin")) others += file.bytes;
+    if (!name.ends_with(".safetensors") || name.find('/') != name.npos) continue;
+    safetensors += file.bytes;
+    if (name.starts_with("model-")) shards += file.bytes;
+  }
+  for (const uint64_t bytes : {whole, shards, safetensors})
+    if (bytes > 0) return bytes;
+  return others;
 }
 
 unsigned pool_size() {
@@ -150,15 +163,12 @@ ResidentModels& Runtime::models_here() {
 uint64_t Runtime::file_bytes(const std::string& model, const LoadOptions& options) const {
   const auto vocab_only = options.options.find("vocab_only");
   if (vocab_only != options.options.end() && vocab_only->second == "true") return 0;
-  uint64_t bytes = 0;
   try {
-    for (const hub::ModelFile& file : hub::resolve(
-             hub::parse_model_name(model), "*", [this](const char* key) { return setting(key); }))
-      if (holds_weights(file.name)) bytes += file.bytes;
+    return weight_bytes(hub::resolve(hub::parse_model_name(model), "*",
+                                     [this](const char* key) { return setting(key); }));
   } catch (const Error&) {
     return 0;  // the plugin will say it better, or has models that are no files
   }
-  return bytes;
 }
 
 std::shared_ptr<Model> Runtime::load_here(const Manifest& manifest, const std::string& model,

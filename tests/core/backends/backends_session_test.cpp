@@ -581,6 +581,15 @@ BOOST_FIXTURE_TEST_CASE(models_in_use_do_not_leave, LimitedFixture) {
   BOOST_TEST(lines.containing("unloaded") == 1u);
 }
 
+BOOST_FIXTURE_TEST_CASE(weights_in_other_forms_do_not_count, LimitedFixture) {
+  start({{"SPNL_MEMORY_LIMIT", "2500"}});
+  folder.write("m/model.safetensors", std::string(1000, 'x'));
+  for (const char* beside : {"consolidated.safetensors", "pytorch_model.bin", "m.gguf"})
+    folder.write("m/" + std::string(beside), std::string(3000, 'x'));
+  BOOST_TEST(backends->load("fake/" + (folder / "m").string(), {})->info().architecture ==
+             "files=m.gguf;");  // which the fake asks for
+}
+
 BOOST_FIXTURE_TEST_CASE(a_limit_that_is_none, LimitedFixture) {
   start({{"SPNL_MEMORY_LIMIT", "lots"}});
   BOOST_CHECK_EXCEPTION(load("echo"), Error, [](const Error& e) {
