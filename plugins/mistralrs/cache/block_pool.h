@@ -6,7 +6,7 @@
 namespace spnl::mistralrs {
 
 /// Who uses which block: reference counts over block numbers 0..size-1, no memory of its own. Not
-/// thread-safe: guarded by the model's mutex.
+/// thread-safe: for who has the engine's turn.
 class BlockPool {
  public:
   explicit BlockPool(int32_t blocks);

@@ -8,8 +8,7 @@
 namespace spnl::mistralrs {
 
 /// The blocks of one sequence in order, each with a reference of this table's own. Token i lies in
-/// block i / block_size. The pool must outlive the table; guarded by the model's mutex like the
-/// pool.
+/// block i / block_size. The pool must outlive the table; like it for who has the engine's turn.
 class BlockTable {
  public:
   BlockTable(BlockPool& pool, int32_t block_size) : pool_(&pool), block_size_(block_size) {}
