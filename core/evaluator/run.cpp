@@ -260,7 +260,8 @@ void Run::start_read(uint32_t index) {
     } catch (...) {
       error = std::current_exception();
     }
-    boost::asio::post(loop->context, [this, index, error, result = std::move(result)]() mutable {
+    boost::asio::post(loop->context, [this, index, error = std::move(error),
+                                      result = std::move(result)]() mutable {
       event([&] {
         --outside_;
         if (failure_) return;

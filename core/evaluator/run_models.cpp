@@ -83,9 +83,11 @@ void Run::start_load(const std::string& name) {
     } catch (...) {
       error = std::current_exception();
     }
-    boost::asio::post(loop->context, [this, name, model = std::move(model), error]() mutable {
-      event([&] { loaded(name, std::move(model), error); });
-    });
+    // Moved, so that this thread has no part in the exception's end.
+    boost::asio::post(loop->context,
+                      [this, name, model = std::move(model), error = std::move(error)]() mutable {
+                        event([&] { loaded(name, std::move(model), error); });
+                      });
   });
 }
 
