@@ -37,7 +37,7 @@ uint64_t ResidentModels::used_bytes() const {
 
 bool ResidentModels::fits(uint64_t bytes) const {
   if (limit_) return bytes <= *limit_ && used_bytes() <= *limit_ - bytes;
-  return bytes <= available_().value_or(UINT64_MAX);
+  return bytes <= available_memory().value_or(UINT64_MAX);
 }
 
 /// False: none is idle.

@@ -18,12 +18,11 @@ namespace spnl::backends {
 class ResidentModels {
  public:
   using Note = std::function<void(const std::string&)>;
-  using Available = std::function<std::optional<uint64_t>()>;
 
-  /// `limit`: bytes for all models together; empty: what the system has, as `available` says.
+  /// `limit`: bytes for all models together; empty: what the system has free.
   /// `note` hears of each model that leaves.
-  ResidentModels(std::optional<uint64_t> limit, Available available, Note note)
-      : limit_(limit), available_(std::move(available)), note_(std::move(note)) {}
+  ResidentModels(std::optional<uint64_t> limit, Note note)
+      : limit_(limit), note_(std::move(note)) {}
 
   /// The model that was added with `key`; null when it is not here.
   std::shared_ptr<Model> find(const std::string& key);
@@ -49,7 +48,6 @@ class ResidentModels {
   bool unload_oldest(const std::string& newcomer);
 
   const std::optional<uint64_t> limit_;
-  const Available available_;
   const Note note_;
   std::vector<Resident> residents_;
 };

@@ -152,10 +152,9 @@ ResidentModels& Runtime::models_here() {
       throw Error(ErrorCode::kUsage, hub::printable(*text, 80) + " is not an amount of memory",
                   kMemoryLimit, "write bytes, or a number with K, M or G");
   }
-  models_ =
-      std::make_unique<ResidentModels>(limit, available_memory, [this](const std::string& text) {
-        if (options_.log) options_.log(LogLevel::kInfo, "models", text);
-      });
+  models_ = std::make_unique<ResidentModels>(limit, [this](const std::string& text) {
+    if (options_.log) options_.log(LogLevel::kInfo, "models", text);
+  });
   return *models_;
 }
 

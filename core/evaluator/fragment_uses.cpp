@@ -46,7 +46,7 @@ std::vector<uint32_t> sizes_of_fixed(const NodeTable& table) {
 
 }  // namespace
 
-FragmentUses::FragmentUses(const NodeTable& table,
+FragmentUses::FragmentUses(const NodeTable& table, const std::vector<uint32_t>& readers,
                            const std::function<const std::string&(uint32_t)>& model_name) {
   std::vector<std::pair<uint32_t, uint32_t>> order;  // stage, node
   const std::vector<uint32_t> stage = stages(table);
@@ -58,14 +58,14 @@ FragmentUses::FragmentUses(const NodeTable& table,
     models_.emplace(node, hash(model_name(node)));
   }
   if (order.size() < 2) return;
-  const std::vector<uint32_t> reader = readers(table), sizes = sizes_of_fixed(table);
+  const std::vector<uint32_t> sizes = sizes_of_fixed(table);
   for (uint32_t i = 1; i < table.nodes.size(); ++i) {
     const NodeTable::Node& node = table.nodes[i];
-    if (reader[i] == kNoReader || sizes[i] > kMostNodes ||
+    if (readers[i] == kNoReader || sizes[i] > kMostNodes ||
         !std::holds_alternative<Plus>(table.nodes[node.parent].query->node))
       continue;
     const uint64_t key = content_key(build_prompt(*node.query));
-    uses_[seeds::mix(models_.at(reader[i]), key)].insert(numbers_.at(reader[i]));
+    uses_[seeds::mix(models_.at(readers[i]), key)].insert(numbers_.at(readers[i]));
   }
 }
 

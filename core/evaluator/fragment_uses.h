@@ -15,8 +15,8 @@ namespace spnl::evaluator {
 /// written shows it, so that backends know what to keep.
 class FragmentUses {
  public:
-  /// `model_name`: of a generate.
-  FragmentUses(const NodeTable& table,
+  /// `readers`: of `table` (optimizer/stages.h). `model_name`: of a generate.
+  FragmentUses(const NodeTable& table, const std::vector<uint32_t>& readers,
                const std::function<const std::string&(uint32_t node)>& model_name);
 
   /// In the prompt of generate `node`: numbers the next use of each fragment and pins what has one.

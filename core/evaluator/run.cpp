@@ -37,7 +37,8 @@ Run::Run(const Query& query, ModelProvider& provider, const EvaluateOptions& opt
       answers_(check(table_, options)),
       has_monad_(find_monads(table_)),
       readers_(readers(table_)),
-      uses_(table_, [this](uint32_t node) -> const std::string& { return model_name(node); }),
+      uses_(table_, readers_,
+            [this](uint32_t node) -> const std::string& { return model_name(node); }),
       progress_(table_.nodes.size()) {
   for (const auto& [unit, by] : sharing_.served_by) served_[by];
 }
