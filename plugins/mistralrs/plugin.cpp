@@ -32,8 +32,8 @@ struct spnl_session {
 
 namespace {
 
-constexpr uint64_t kCaps =
-    SPNL_CAP_BULK_MAP | SPNL_CAP_BULK_REPEAT | SPNL_CAP_SPANS | SPNL_CAP_BATCH_INVARIANT;
+constexpr uint64_t kCaps = SPNL_CAP_BULK_MAP | SPNL_CAP_BULK_REPEAT | SPNL_CAP_SPANS |
+                           SPNL_CAP_BATCH_INVARIANT | SPNL_CAP_COMMUTATIVE;
 
 template <class Body>
 spnl_status guarded(spnl_error* error, Body&& body) noexcept {
@@ -73,6 +73,7 @@ Settings settings_of(const spnl_host& host, const spnl_load& load) {
   Settings settings = read_settings(lookup);
   settings.max_context = load.max_context;
   settings.memory_limit = load.memory_limit;
+  settings.spans = span_defaults(abi::view(load.model));
   const std::string_view dtype = abi::view(load.dtype);
   if (!dtype.empty() && dtype != "auto")
     throw abi::Failure(SPNL_UNSUPPORTED,

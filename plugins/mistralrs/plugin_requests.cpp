@@ -61,9 +61,10 @@ void mark_one_time(const spnl_prompt& prompt, std::vector<modelkit::EncodedSpan>
 
 constexpr uint32_t kDefaultBlendRows = 16;
 
-SpanMode span_mode(int32_t mode) {
+SpanMode span_mode(int32_t mode, const SpanDefaults& defaults) {
   switch (mode) {
     case SPNL_SPAN_DEFAULT:
+      return defaults.mode;
     case SPNL_SPAN_EXACT:
       return SpanMode::kExact;
     case SPNL_SPAN_BLOCK:
@@ -76,13 +77,14 @@ SpanMode span_mode(int32_t mode) {
 
 /// Outputs of earlier sequences are seen as those computed them in any case; with
 /// SPNL_CONTEXT_LINEAGE other fragments see the preamble.
-SpanContext span_context(int32_t context) {
+SpanContext span_context(int32_t context, const SpanDefaults& defaults) {
   switch (context) {
+    case SPNL_CONTEXT_DEFAULT:
+      return defaults.context;
     case SPNL_CONTEXT_NONE:
       return SpanContext::kNone;
     case SPNL_CONTEXT_BOS:
       return SpanContext::kBos;
-    case SPNL_CONTEXT_DEFAULT:
     case SPNL_CONTEXT_PREAMBLE:
     case SPNL_CONTEXT_LINEAGE:
       return SpanContext::kPreamble;
@@ -180,8 +182,8 @@ Request to_request(const Model& model, const spnl_request& from) {
   request.sampling =
       modelkit::read_sampling(from.sampling, *model.bundle().tokenizer, model.bundle().eos);
   SpanRequest& spans = request.spans;
-  spans.mode = span_mode(from.span_mode);
-  spans.context = span_context(from.span_context);
+  spans.mode = span_mode(from.span_mode, model.settings().spans);
+  spans.context = span_context(from.span_context, model.settings().spans);
   spans.k = from.span_k == 0 ? kDefaultBlendRows : from.span_k;
   modelkit::EncodedPrompt encoded = model.bundle().prompts->encode(
       *from.prompt, {.canonical_order = canonical_order(from.span_order)});

@@ -13,6 +13,7 @@ namespace spnl::test {
 
 class FakeHost {
  public:
+  std::string model = "some/model";
   std::string file;  ///< what resolve answers; empty: not found
   std::map<std::string, std::string> config;
   std::vector<std::string> notes;
@@ -177,7 +178,7 @@ class Opened {
     load.struct_size = sizeof load;
     load.n_options = static_cast<uint32_t>(pairs.size());
     load.options = pairs.data();
-    load.model = abi::str("some/model");
+    load.model = abi::str(host.model);
     load.max_context = max_context;
     load.memory_limit = memory_limit;
     load_status = backend.model_load(instance, &load, &model, &error);

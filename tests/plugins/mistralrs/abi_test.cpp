@@ -163,6 +163,54 @@ BOOST_AUTO_TEST_CASE(one_time_text_inside_a_fragment_is_not_kept) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(models_that_read_fragments_apart_do_so_unless_told_otherwise) {
+  struct Case {
+    const char* model;
+    int32_t asked, mode, context;
+  };
+  for (const Case& c :
+       {Case{"some/model", SPNL_SPAN_DEFAULT, SPNL_SPAN_EXACT, SPNL_CONTEXT_DEFAULT},
+        Case{"org/Tulu3-Block-FT:Q4_K_M", SPNL_SPAN_DEFAULT, SPNL_SPAN_BLOCK, SPNL_CONTEXT_NONE},
+        Case{"/m/tulu3-block-ft.Q4_0.gguf", SPNL_SPAN_DEFAULT, SPNL_SPAN_BLOCK, SPNL_CONTEXT_NONE},
+        Case{"org/Tulu3-Block-FT", SPNL_SPAN_EXACT, SPNL_SPAN_EXACT, SPNL_CONTEXT_DEFAULT},
+        Case{"x-Block-FT/other", SPNL_SPAN_DEFAULT, SPNL_SPAN_EXACT, SPNL_CONTEXT_DEFAULT}}) {
+    Fixture f;
+    f.host.model = c.model;
+    Opened opened(f.host);
+    BOOST_TEST_REQUIRE(opened.open_session(f.log) == SPNL_OK, opened.error.message);
+    const std::vector<int32_t> ids[] = {{1, 40}, {}, {50, 60, 70}, {80, 90}, {91}};
+    constexpr int32_t kParents[] = {-1, -1, 1, 1, -1};
+    std::vector<spnl_fragment> fragments(std::size(ids));
+    std::vector<const spnl_fragment*> pointers;
+    for (size_t i = 0; i < fragments.size(); ++i) {
+      fragments[i].struct_size = sizeof fragments[i];
+      fragments[i].kind = ids[i].empty() ? SPNL_FRAG_INDEPENDENT : SPNL_FRAG_TOKENS;
+      fragments[i].parent = kParents[i];
+      fragments[i].tokens = ids[i].data();
+      fragments[i].n_tokens = static_cast<uint32_t>(ids[i].size());
+      pointers.push_back(&fragments[i]);
+    }
+    spnl_prompt prompt{};
+    prompt.struct_size = sizeof prompt;
+    prompt.n_fragments = static_cast<uint32_t>(pointers.size());
+    prompt.fragments = pointers.data();
+    const spnl_sampling sampling = sampling_of(1);
+    spnl_request request{};
+    request.struct_size = sizeof request;
+    request.prompt = &prompt;
+    request.sampling = &sampling;
+    request.span_mode = c.asked;
+    BOOST_TEST_REQUIRE(
+        opened.backend.submit(opened.session, &request, &f.sequence, &opened.error) == SPNL_OK,
+        opened.error.message);
+    opened.run();
+    BOOST_TEST_CONTEXT(c.model) {
+      BOOST_TEST(f.sample().usage.span_mode == c.mode);
+      BOOST_TEST(f.sample().usage.span_context == c.context);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(sessions_on_threads_of_their_own_hear_of_their_own_requests_there) {
   Fixture f;
   Opened opened(f.host);
