@@ -1,5 +1,6 @@
 #include "cache/kv_cache.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -68,22 +69,79 @@ KvCache::KvCache(const modelkit::ModelSpec& spec, cpu::KvType type, int32_t bloc
   }
 }
 
-void KvCache::copy_block(int32_t from, int32_t to, int32_t slots) {
-  const auto copy = [&](const cpu::KvLayer& layer, void* base, int32_t dim) {
-    // [blocks, kv_heads, block_size, dim]: the slots of one head lie together.
-    const size_t row = static_cast<size_t>(cpu::kv_row_bytes(layer.type, dim));
-    const size_t head = row * static_cast<size_t>(block_size_),
-                 block = head * static_cast<size_t>(layer.kv_heads);
-    const char* source = static_cast<const char*>(base) + block * static_cast<size_t>(from);
-    char* target = static_cast<char*>(base) + block * static_cast<size_t>(to);
-    for (int32_t h = 0; h < layer.kv_heads; ++h)
-      std::memcpy(target + head * static_cast<size_t>(h), source + head * static_cast<size_t>(h),
-                  row * static_cast<size_t>(slots));
-  };
-  for (const cpu::KvLayer& layer : layers_) {
-    copy(layer, layer.keys, layer.head_dim);
-    if (layer.values != nullptr) copy(layer, layer.values, layer.value_dim);
+namespace {
+
+/// Keys, or values, of one layer: [blocks, kv_heads, block_size, dim], so the slots of one head lie
+/// together.
+struct Part {
+  std::byte* data;
+  size_t row, slots, heads;
+
+  std::byte* at(int32_t block, size_t head, size_t slot) const {
+    return data + ((static_cast<size_t>(block) * heads + head) * slots + slot) * row;
   }
+};
+
+template <class Visit>
+void for_each_part(const cpu::KvLayer& layer, const Visit& visit) {
+  const auto part = [&](void* data, int32_t dim) {
+    return Part{static_cast<std::byte*>(data),
+                static_cast<size_t>(cpu::kv_row_bytes(layer.type, dim)),
+                static_cast<size_t>(layer.block_size), static_cast<size_t>(layer.kv_heads)};
+  };
+  visit(part(layer.keys, layer.head_dim));
+  if (layer.values != nullptr) visit(part(layer.values, layer.value_dim));
+}
+
+/// Calls move(in blocks, offset in contiguous rows, bytes) for rows [first, rows) of each head.
+template <class Move>
+void for_each_stretch(const cpu::KvLayer& layer, std::span<const int32_t> blocks, size_t first,
+                      size_t rows, const Move& move) {
+  size_t begin = 0;
+  for_each_part(layer, [&](const Part& part) {
+    for (size_t head = 0; head < part.heads; ++head, begin += rows * part.row)
+      for (size_t row = first, count = 0; row < rows; row += count) {
+        const size_t slot = row % part.slots;
+        count = std::min(part.slots - slot, rows - row);
+        move(part.at(blocks[row / part.slots], head, slot), begin + row * part.row,
+             count * part.row);
+      }
+  });
+}
+
+}  // namespace
+
+void KvCache::copy_block(int32_t from, int32_t to, int32_t slots) {
+  for (const cpu::KvLayer& layer : layers_)
+    for_each_part(layer, [&](const Part& part) {
+      for (size_t head = 0; head < part.heads; ++head)
+        std::memcpy(part.at(to, head, 0), part.at(from, head, 0),
+                    part.row * static_cast<size_t>(slots));
+    });
+}
+
+uint64_t KvCache::bytes_of_rows(size_t layer, int64_t rows) const {
+  uint64_t bytes = 0;
+  for_each_part(layers_[layer], [&](const Part& part) {
+    bytes += part.heads * part.row * static_cast<uint64_t>(rows);
+  });
+  return bytes;
+}
+
+void KvCache::save_rows(size_t layer, std::span<const int32_t> blocks, int64_t rows,
+                        std::byte* to) const {
+  for_each_stretch(layers_[layer], blocks, 0, static_cast<size_t>(rows),
+                   [&](const std::byte* in_block, size_t offset, size_t bytes) {
+                     std::memcpy(to + offset, in_block, bytes);
+                   });
+}
+
+void KvCache::load_rows(size_t layer, std::span<const int32_t> blocks, int64_t first, int64_t rows,
+                        const std::byte* from) {
+  for_each_stretch(layers_[layer], blocks, static_cast<size_t>(first), static_cast<size_t>(rows),
+                   [&](std::byte* in_block, size_t offset, size_t bytes) {
+                     std::memcpy(in_block, from + offset, bytes);
+                   });
 }
 
 }  // namespace spnl::mistralrs

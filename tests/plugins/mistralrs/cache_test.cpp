@@ -3,7 +3,9 @@
 #include <random>
 
 #include "cache/block_cache.h"
+#include "cache/kv_cache.h"
 #include "engine/settings.h"
+#include "random_model.h"
 #include "spnl/modelkit/error.h"
 
 using namespace spnl::mistralrs;
@@ -222,6 +224,42 @@ BOOST_AUTO_TEST_CASE(random_use_never_loses_a_block) {
     }
   }
   BOOST_TEST(pool.free_blocks() == 40);
+}
+
+// Rows taken out of blocks of one size and put into blocks of another, in part, are those rows.
+BOOST_AUTO_TEST_CASE(rows_move_between_blocks_of_any_size) {
+  constexpr int64_t kRows = 11, kFirst = 3;
+  std::mt19937 random(8);
+  for (const auto& [name, spec] : test::random_models(spnl::modelkit::TensorType::kF32)) {
+    KvCache from(spec, cpu::KvType::kF16, 4, 5), to(spec, cpu::KvType::kF16, 3, 6);
+    const std::vector<int32_t> from_blocks = {4, 0, 2}, to_blocks = {1, 5, 0, 3};
+    for (size_t layer = 0; layer < from.layers(); ++layer) {
+      const auto bytes = static_cast<size_t>(from.bytes_of_rows(layer, kRows));
+      const auto taken_from = [&](const KvCache& cache, const std::vector<int32_t>& blocks) {
+        std::vector<std::byte> rows(bytes);
+        cache.save_rows(layer, blocks, kRows, rows.data());
+        return rows;
+      };
+      std::vector<std::byte> rows(bytes), others(bytes);
+      for (std::byte& byte : rows) byte = static_cast<std::byte>(random());
+      for (std::byte& byte : others) byte = static_cast<std::byte>(random());
+      from.load_rows(layer, from_blocks, 0, kRows, rows.data());
+      BOOST_TEST((taken_from(from, from_blocks) == rows), name);
+      to.load_rows(layer, to_blocks, 0, kRows, others.data());
+      to.load_rows(layer, to_blocks, kFirst, kRows, rows.data());
+      // Keys [kv_heads, rows, head_dim], then values: the first rows of each head are the others'.
+      const cpu::KvLayer& shape = from.layer(layer);
+      size_t begin = 0;
+      for (const int32_t dim : {shape.head_dim, shape.values == nullptr ? 0 : shape.value_dim}) {
+        const auto row = static_cast<size_t>(cpu::kv_row_bytes(shape.type, dim));
+        for (int32_t head = 0; head < shape.kv_heads; ++head, begin += row * kRows)
+          std::copy_n(others.begin() + static_cast<std::ptrdiff_t>(begin), row * kFirst,
+                      rows.begin() + static_cast<std::ptrdiff_t>(begin));
+      }
+      BOOST_TEST(begin == bytes, name);
+      BOOST_TEST((taken_from(to, to_blocks) == rows), name << ", layer " << layer);
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(settings_are_read_and_refused_by_name) {
