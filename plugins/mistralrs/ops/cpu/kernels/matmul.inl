@@ -96,75 +96,80 @@ constexpr int tokens_together() {
   return n;
 }
 
-/// One group of one panel times T tokens, where 16 columns share a scale.
-template <Storage S, int T>
-SPNL_INLINE void half_scale_product(const uint8_t* group, V::F d, V::F dmin, const ActGroup& x,
-                                    V::F* acc) {
-  constexpr int kBits = quant_bits(S), kOffset = quant_offset(S), kTogether = tokens_together<T>();
-  V::B w[8];
-  load_weights<S>(group + scale_bytes(S, V::kLanes), w);
-  V::F d0, d1, m0 = V::zero(), m1 = V::zero();
-  if constexpr (has_min(S)) {
-    d0 = V::mul(d, V::load_low_nibbles(group));
-    d1 = V::mul(d, V::load_low_nibbles(group + V::kLanes));
-    m0 = V::mul(dmin, V::load_high_nibbles(group));
-    m1 = V::mul(dmin, V::load_high_nibbles(group + V::kLanes));
-  } else {
-    d0 = V::mul(d, V::load_s8(group));
-    d1 = V::mul(d, V::load_s8(group + V::kLanes));
-  }
-  SPNL_UNROLL
-  for (int t = 0; t < T; t += kTogether) {
-    V::I a[kTogether], b[kTogether];
-    V::template dots<kBits, 4, kOffset, kTogether>(w, x.q + kGroup * t, x.half(0) + t, a);
-    V::template dots<kBits, 4, kOffset, kTogether>(w + 4, x.q + kGroup * t + 16, x.half(1) + t, b);
-    SPNL_UNROLL
-    for (int i = 0; i < kTogether; ++i) {
-      V::F sum = V::fma(V::to_float(b[i]), d1, V::mul(V::to_float(a[i]), d0));
-      if constexpr (has_min(S)) {
-        sum = V::fma(m0, V::set1(static_cast<float>(x.half(0)[t + i])), sum);
-        sum = V::fma(m1, V::set1(static_cast<float>(x.half(1)[t + i])), sum);
-      }
-      acc[t + i] = V::fma(sum, V::set1(x.d[t + i]), acc[t + i]);
+/// Scales of a group: two where 16 columns share one.
+template <Storage S>
+constexpr int kScales = has_half_scales(S) ? 2 : 1;
+
+/// What the integer sums of a group are multiplied with. Minimums are added, but for those of
+/// halves: their sums of x have the sign turned already.
+template <Storage S>
+struct Scales {
+  SPNL_INLINE Scales(const uint8_t* group, V::F d, V::F dmin) {
+    if constexpr (has_half_scales(S) && has_min(S)) {
+      scale[0] = V::mul(d, V::load_low_nibbles(group));
+      scale[1] = V::mul(d, V::load_low_nibbles(group + V::kLanes));
+      min[0] = V::mul(dmin, V::load_high_nibbles(group));
+      min[1] = V::mul(dmin, V::load_high_nibbles(group + V::kLanes));
+    } else if constexpr (has_half_scales(S)) {
+      scale[0] = V::mul(d, V::load_s8(group));
+      scale[1] = V::mul(d, V::load_s8(group + V::kLanes));
+    } else if constexpr (S == Storage::kTableK) {
+      scale[0] = V::mul(d, V::load_s8(group));
+    } else if constexpr (is_k(S)) {
+      scale[0] = V::mul(d, V::load_u8(group));
+      min[0] = V::sub(V::zero(), V::mul(dmin, V::load_u8(group + V::kLanes)));
+    } else if constexpr (S == Storage::kFp4) {
+      scale[0] = V::load_bf16(group);
+    } else {
+      scale[0] = V::load_half(group);
+      if constexpr (has_min(S)) min[0] = V::load_half(group + 2 * V::kLanes);
     }
   }
-}
+  V::F scale[kScales<S>], min[kScales<S>];
+};
 
-/// Scale and minimum of a group of 32 columns; a minimum is added.
+/// acc += the integer sums of a group, one for each scale, of token t. Every way to make the sums
+/// ends here, so that all give the same bits.
 template <Storage S>
-inline void load_scales(const uint8_t* group, V::F d, V::F dmin, V::F& scale, V::F& min) {
-  if constexpr (S == Storage::kTableK) {
-    scale = V::mul(d, V::load_s8(group));
-  } else if constexpr (is_k(S)) {
-    scale = V::mul(d, V::load_u8(group));
-    min = V::sub(V::zero(), V::mul(dmin, V::load_u8(group + V::kLanes)));
-  } else if constexpr (S == Storage::kFp4) {
-    scale = V::load_bf16(group);
+SPNL_INLINE void add_scaled_sums(const V::I* sums, const Scales<S>& by, const ActGroup& x, int t,
+                                 V::F& acc) {
+  const V::F d = V::set1(x.d[t]);
+  if constexpr (has_half_scales(S)) {
+    V::F sum = V::fma(V::to_float(sums[1]), by.scale[1], V::mul(V::to_float(sums[0]), by.scale[0]));
+    if constexpr (has_min(S)) {
+      sum = V::fma(by.min[0], V::set1(static_cast<float>(x.half(0)[t])), sum);
+      sum = V::fma(by.min[1], V::set1(static_cast<float>(x.half(1)[t])), sum);
+    }
+    acc = V::fma(sum, d, acc);
   } else {
-    scale = V::load_half(group);
-    if constexpr (has_min(S)) min = V::load_half(group + 2 * V::kLanes);
+    acc = V::fma(V::mul(V::to_float(sums[0]), by.scale[0]), d, acc);
+    if constexpr (has_min(S)) acc = V::fma(by.min[0], V::set1(x.ds[t]), acc);
   }
 }
 
-/// One group of one panel times T tokens.
+/// acc += one group of one panel times T tokens.
 template <Storage S, int T>
 SPNL_INLINE void group_product(const uint8_t* group, V::F d, V::F dmin, const ActGroup& x,
                                V::F* acc) {
-  constexpr int kBits = is_table(S) ? 8 : quant_bits(S);
-  constexpr int kOffset = quant_offset(S), kTogether = tokens_together<T>();
+  constexpr int kBits = is_table(S) ? 8 : quant_bits(S), kOffset = quant_offset(S);
+  constexpr int kParts = kScales<S>, kSteps = 8 / kParts, kTogether = tokens_together<T>();
   V::B w[8];
   load_weights<S>(group + scale_bytes(S, V::kLanes), w);
-  V::F scale, min = V::zero();
-  load_scales<S>(group, d, dmin, scale, min);
+  const Scales<S> scales(group, d, dmin);
   SPNL_UNROLL
   for (int t = 0; t < T; t += kTogether) {
-    V::I sums[kTogether];
-    V::template dots<kBits, 8, kOffset, kTogether>(w, x.q + kGroup * t, x.negsum + t, sums);
+    V::I sums[kParts][kTogether];
+    SPNL_UNROLL
+    for (int part = 0; part < kParts; ++part) {
+      V::template dots<kBits, kSteps, kOffset, kTogether>(
+          w + kSteps * part, x.q + kGroup * t + 4 * kSteps * part,
+          (kParts == 1 ? x.negsum : x.half(part)) + t, sums[part]);
+    }
     SPNL_UNROLL
     for (int i = 0; i < kTogether; ++i) {
-      V::F& a = acc[t + i];
-      a = V::fma(V::mul(V::to_float(sums[i]), scale), V::set1(x.d[t + i]), a);
-      if constexpr (has_min(S)) a = V::fma(min, V::set1(x.ds[t + i]), a);
+      V::I of_token[kParts];
+      for (int part = 0; part < kParts; ++part) of_token[part] = sums[part][i];
+      add_scaled_sums<S>(of_token, scales, x, t + i, acc[t + i]);
     }
   }
 }
@@ -232,12 +237,7 @@ template <Storage S, int T>
 SPNL_INLINE void accumulate(const Unit<S>& unit, int j, const uint8_t* block,
                             const MatmulArgs& args, V::F* acc) {
   const uint8_t* group = unit.groups + j * group_bytes(S, V::kLanes);
-  const ActGroup x(block, args.width, args.first);
-  if constexpr (has_half_scales(S)) {
-    half_scale_product<S, T>(group, unit.d, unit.dmin, x, acc);
-  } else {
-    group_product<S, T>(group, unit.d, unit.dmin, x, acc);
-  }
+  group_product<S, T>(group, unit.d, unit.dmin, ActGroup(block, args.width, args.first), acc);
 }
 
 template <Storage S, int T>
