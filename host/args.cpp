@@ -102,6 +102,17 @@ std::vector<po::option> parse_words(const Command& command, const std::vector<Op
   }
 }
 
+uint64_t to_unsigned(const std::string& text, std::string_view name, uint64_t least,
+                     uint64_t most) {
+  uint64_t value = 0;
+  auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem != std::errc() || end != text.data() + text.size() || value < least || value > most)
+    usage_error("'" + text + "' is not a whole number from " + std::to_string(least) + " to " +
+                    std::to_string(most),
+                "--" + std::string(name), "write digits only");
+  return value;
+}
+
 }  // namespace
 
 /// Turns Boost's list of parsed options into Arguments.
@@ -157,13 +168,21 @@ std::optional<uint64_t> Arguments::unsigned_number(std::string_view name, uint64
                                                    uint64_t most) const {
   std::optional<std::string> text = get(name);
   if (!text) return std::nullopt;
-  uint64_t value = 0;
-  auto [end, problem] = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (problem != std::errc() || end != text->data() + text->size() || value < least || value > most)
-    usage_error("'" + *text + "' is not a whole number from " + std::to_string(least) + " to " +
-                    std::to_string(most),
-                "--" + std::string(name), "write digits only");
-  return value;
+  return to_unsigned(*text, name, least, most);
+}
+
+std::optional<std::vector<uint64_t>> Arguments::unsigned_numbers(std::string_view name,
+                                                                 uint64_t least,
+                                                                 uint64_t most) const {
+  std::optional<std::string> text = get(name);
+  if (!text) return std::nullopt;
+  std::vector<uint64_t> values;
+  for (size_t begin = 0; begin <= text->size();) {
+    const size_t end = std::min(text->find(',', begin), text->size());
+    values.push_back(to_unsigned(text->substr(begin, end - begin), name, least, most));
+    begin = end + 1;
+  }
+  return values;
 }
 
 std::optional<double> Arguments::real_number(std::string_view name, double least,

@@ -36,6 +36,9 @@ class Arguments {
   /// Numbers within bounds, or nothing when not given. Throw Error(kUsage) for anything else.
   std::optional<uint64_t> unsigned_number(std::string_view name, uint64_t least,
                                           uint64_t most) const;
+  /// The same for several with commas between, at least one.
+  std::optional<std::vector<uint64_t>> unsigned_numbers(std::string_view name, uint64_t least,
+                                                        uint64_t most) const;
   std::optional<double> real_number(std::string_view name, double least, double most) const;
 
  private:

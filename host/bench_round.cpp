@@ -42,15 +42,14 @@ struct SequenceRun {
 /// All sequences of one phase, submitted together and waited for.
 class Phase {
  public:
-  Phase(Model& model, const BenchShape& shape, uint64_t round, uint32_t new_tokens,
+  Phase(Model& model, const BenchShape& shape, uint64_t first_prompt, uint32_t new_tokens,
         std::stop_token stop)
       : runs_(shape.sequences), open_(shape.sequences), begin_(Clock::now()) {
     std::vector<uint64_t> numbers;
     for (uint64_t s = 0; s < shape.sequences; ++s)
-      numbers.push_back(submit(
-          model,
-          synthetic_ids(shape.prompt_tokens, round * shape.sequences + s, model.info().vocab),
-          new_tokens, runs_[s]));
+      numbers.push_back(
+          submit(model, synthetic_ids(shape.prompt_tokens, first_prompt + s, model.info().vocab),
+                 new_tokens, runs_[s]));
     std::stop_callback cancel(stop, [&] {
       for (uint64_t number : numbers) model.cancel(number);
     });
@@ -101,9 +100,12 @@ class Phase {
 
 double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
-double rate(double tokens, double time) { return time > 0 ? tokens / time : 0; }
+std::optional<double> rate(double tokens, double time) {
+  if (tokens <= 0 || time <= 0) return std::nullopt;
+  return tokens / time;
+}
 
-double prefill_rate_of(const Phase& phase) {
+std::optional<double> prefill_rate_of(const Phase& phase) {
   double tokens = 0;
   Clock::time_point end = phase.begin();
   for (const SequenceRun& run : phase.runs()) {
@@ -112,6 +114,15 @@ double prefill_rate_of(const Phase& phase) {
     end = std::max(end, run.finished);
   }
   return rate(tokens, seconds(end - phase.begin()));
+}
+
+std::optional<double> first_token_of(const Phase& phase) {
+  Clock::time_point last = phase.begin();
+  for (const SequenceRun& run : phase.runs()) {
+    if (run.times.empty()) return std::nullopt;
+    last = std::max(last, run.times.front().at);
+  }
+  return seconds(last - phase.begin());
 }
 
 double tokens_between(const Phase& phase, Clock::time_point from, Clock::time_point to) {
@@ -124,10 +135,10 @@ double tokens_between(const Phase& phase, Clock::time_point from, Clock::time_po
 
 /// From the moment when every sequence has its first token until the first one ends, as long as
 /// that holds at least a quarter of all steps; else until the last one ends.
-double decode_rate_of(const Phase& phase, const BenchShape& shape) {
+std::optional<double> decode_rate_of(const Phase& phase, const BenchShape& shape) {
   Clock::time_point all_started{}, first_end = Clock::time_point::max(), last_end{};
   for (const SequenceRun& run : phase.runs()) {
-    if (run.times.empty()) return 0;
+    if (run.times.empty()) return std::nullopt;
     all_started = std::max(all_started, run.times.front().at);
     first_end = std::min(first_end, run.times.back().at);
     last_end = std::max(last_end, run.times.back().at);
@@ -138,24 +149,43 @@ double decode_rate_of(const Phase& phase, const BenchShape& shape) {
   return rate(tokens_between(phase, all_started, last_end), seconds(last_end - all_started));
 }
 
+/// The backend's own times leave out what the program around it costs.
+BenchRates rates_of_one(const Phase& phase, const BenchShape& shape) {
+  const Usage& usage = phase.runs().front().completion.usage;
+  BenchRates rates;
+  if (shape.decode)
+    rates.decode_tok_s = decode_rate(usage) ? decode_rate(usage) : decode_rate_of(phase, shape);
+  if (!shape.prefill) return rates;
+  rates.prefill_tok_s = prefill_rate(usage);
+  rates.first_token_s = first_token_of(phase);
+  if (!rates.prefill_tok_s && rates.first_token_s)
+    rates.prefill_tok_s = rate(static_cast<double>(shape.prompt_tokens), *rates.first_token_s);
+  return rates;
+}
+
 }  // namespace
 
-BenchRates measure_round(Model& model, const BenchShape& shape, uint64_t round,
+BenchRates measure_round(Model& model, const BenchShape& shape, uint64_t first_prompt,
                          std::stop_token stop) {
-  auto new_tokens =
-      static_cast<uint32_t>(shape.gen_tokens + 1);  // the prompt's evaluation yields the first
+  // The prompt's evaluation yields the first token.
+  const auto new_tokens = static_cast<uint32_t>(shape.decode ? shape.gen_tokens + 1 : 1);
   BenchRates rates;
-  Phase decoding(model, shape, 2 * round, new_tokens, stop);
-  for (const SequenceRun& run : decoding.runs())
-    rates.stopped_early |= run.completion.usage.output_tokens < new_tokens;
-  const Usage& usage = decoding.runs().front().completion.usage;
-  if (shape.sequences == 1 && prefill_rate(usage)) {
-    rates.prefill_tok_s = *prefill_rate(usage);
-    rates.decode_tok_s = decode_rate(usage).value_or(0);
-    return rates;
+  bool stopped_early = false;
+  if (shape.decode || shape.sequences == 1) {
+    Phase phase(model, shape, first_prompt, new_tokens, stop);
+    for (const SequenceRun& run : phase.runs())
+      stopped_early |= run.completion.usage.output_tokens < new_tokens;
+    if (shape.sequences == 1)
+      rates = rates_of_one(phase, shape);
+    else
+      rates.decode_tok_s = decode_rate_of(phase, shape);
   }
-  rates.decode_tok_s = decode_rate_of(decoding, shape);
-  rates.prefill_tok_s = prefill_rate_of(Phase(model, shape, 2 * round + 1, 1, stop));
+  if (shape.prefill && shape.sequences > 1) {
+    Phase phase(model, shape, first_prompt + shape.sequences, 1, stop);
+    rates.prefill_tok_s = prefill_rate_of(phase);
+    rates.first_token_s = first_token_of(phase);
+  }
+  rates.stopped_early = stopped_early;
   return rates;
 }
 

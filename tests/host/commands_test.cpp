@@ -145,26 +145,6 @@ BOOST_AUTO_TEST_CASE(score_json_has_the_keys_of_the_contract) {
   BOOST_TEST(run_fake({"score", "-m", "fake/echo", "--ids", "256"}).exit_code == 2);
 }
 
-BOOST_AUTO_TEST_CASE(bench_json_has_the_peers_keys) {
-  for (const char* sequences : {"1", "3"}) {
-    auto json =
-        json_of(run_fake({"bench", "-m", "fake/slow", "--prompt-tokens", "16", "--gen-tokens", "8",
-                          "--sequences", sequences, "--repeat", "2", "--threads", "2", "--json"}));
-    for (const char* key : {"engine", "model", "prompt", "gen", "threads", "sequences",
-                            "prefill_tok_s", "decode_tok_s"})
-      BOOST_TEST(json.HasMember(key), key);
-    BOOST_TEST(json["prompt"].GetInt() == 16);
-    BOOST_TEST(json["gen"].GetInt() == 8);
-    BOOST_TEST(json["threads"].GetInt() == 2);
-    BOOST_TEST(json["prefill_tok_s"].GetDouble() > 0);
-    BOOST_TEST(json["decode_tok_s"].GetDouble() > 0);
-  }
-}
-
-BOOST_AUTO_TEST_CASE(bench_refuses_what_the_context_cannot_hold) {
-  BOOST_TEST(run_fake({"bench", "-m", "fake/slow", "--prompt-tokens", "5000"}).exit_code == 2);
-}
-
 BOOST_AUTO_TEST_CASE(backends_lists_the_good_and_the_bad) {
   auto json = json_of(run_fake({"backends", "--json"}));
   bool found = false;
