@@ -33,7 +33,7 @@ class CpuOps final : public Ops {
   std::string_view name() const override { return cpu::isa_name(isa_); }
 
   std::unique_ptr<Matrix> load_matrix(const modelkit::Weight& weight) override {
-    return std::make_unique<CpuMatrix>(cpu::PackedMatrix::pack(team_, isa_, weight),
+    return std::make_unique<CpuMatrix>(cpu::PackedMatrix::pack(team_, weights_, isa_, weight),
                                        order_of(weight));
   }
 
@@ -147,6 +147,7 @@ class CpuOps final : public Ops {
 
   const cpu::Isa isa_;
   cpu::ThreadTeam team_;
+  cpu::WeightMemory weights_;
   cpu::MatmulScratch scratch_;
   std::vector<InputOrder> orders_;
   std::vector<cpu::MatmulOutput> outputs_;  // reused: no allocation in a step

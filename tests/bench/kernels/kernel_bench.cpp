@@ -105,9 +105,10 @@ void matrix_product(ThreadTeam& team, Isa isa, const Peaks& peaks, const Type& t
   const auto data = plain_weights(type, rows * cols);
   const int copies =
       m > 32 ? 1 : static_cast<int>(std::clamp<size_t>((size_t{192} << 20) / data.size(), 1, 400));
+  WeightMemory memory;
   std::vector<PackedMatrix> w;
   for (int i = 0; i < copies; ++i)
-    w.push_back(PackedMatrix::pack(team, isa, type.type, data.data(), rows, cols));
+    w.push_back(PackedMatrix::pack(team, memory, isa, type.type, data.data(), rows, cols));
   std::vector<float> x(static_cast<size_t>(m * cols), 0.5f), y(static_cast<size_t>(m * rows));
   MatmulScratch scratch;
   const double seconds =
@@ -194,16 +195,17 @@ void small_ops(ThreadTeam& team, Isa isa) {
 void small_model(ThreadTeam& team, Isa isa, const Type& type, int64_t m) {
   const int64_t shapes[][2] = {{576, 576},  {192, 576},  {192, 576}, {576, 576},
                                {1536, 576}, {1536, 576}, {576, 1536}};
+  WeightMemory memory;
   std::vector<PackedMatrix> w;
   for (int layer = 0; layer < 30; ++layer) {
     for (const auto& s : shapes) {
       const auto data = plain_weights(type, s[0] * s[1]);
-      w.push_back(PackedMatrix::pack(team, isa, type.type, data.data(), s[0], s[1]));
+      w.push_back(PackedMatrix::pack(team, memory, isa, type.type, data.data(), s[0], s[1]));
     }
   }
   const Type& q8 = kTypes[4];
   const auto data = plain_weights(q8, int64_t{49152} * 576);
-  const PackedMatrix head = PackedMatrix::pack(team, isa, q8.type, data.data(), 49152, 576);
+  const PackedMatrix head = PackedMatrix::pack(team, memory, isa, q8.type, data.data(), 49152, 576);
   std::vector<float> x(static_cast<size_t>(m * 1536), 0.5f), a = x, b = x, c = x, logits(49152);
   MatmulScratch scratch;
   const double seconds = best_seconds(m > 1 ? 5 : 20, [&] {

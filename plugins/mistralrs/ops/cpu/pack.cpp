@@ -7,10 +7,6 @@
 #include <string>
 #include <vector>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include "ops/cpu/block_groups.h"
 #include "ops/cpu/packed_matrix_impl.h"
 #include "spnl/modelkit/error.h"
@@ -138,21 +134,6 @@ void check_shape(TensorType type, int64_t rows, int64_t cols) {
 
 }  // namespace
 
-AlignedBytes allocate_aligned(uint64_t bytes) {
-  constexpr uint64_t kHuge = uint64_t{2} << 20;
-  const bool huge = bytes >= kHuge;
-  void* p = nullptr;
-  if (bytes > SIZE_MAX / 2 || posix_memalign(&p, huge ? kHuge : 64, bytes) != 0) {
-    throw modelkit::Error(modelkit::ErrorCode::kNoMemory,
-                          "cannot allocate " + std::to_string(bytes) + " bytes for a matrix");
-  }
-#if defined(__linux__)
-  // A wish: TLB misses cost bandwidth. Only whole huge pages, which do not grow resident memory.
-  if (huge) (void)madvise(p, bytes / kHuge * kHuge, MADV_HUGEPAGE);
-#endif
-  return AlignedBytes(static_cast<uint8_t*>(p));
-}
-
 bool PackedMatrix::can_pack(TensorType type) { return block_format(type).has_value(); }
 
 PackedMatrix PackedMatrix::with_shape(Isa isa, TensorType type, Storage storage, int64_t rows,
@@ -174,8 +155,9 @@ PackedMatrix PackedMatrix::with_shape(Isa isa, TensorType type, Storage storage,
 
 /// rows_of(first, count, buffer) answers where the rows are, maybe in the buffer.
 template <class RowsOf>
-PackedMatrix PackedMatrix::pack_rows(ThreadTeam& team, Isa isa, TensorType type, int64_t rows,
-                                     int64_t cols, const RowsOf& rows_of) {
+PackedMatrix PackedMatrix::pack_rows(ThreadTeam& team, WeightMemory& memory, Isa isa,
+                                     TensorType type, int64_t rows, int64_t cols,
+                                     const RowsOf& rows_of) {
   const std::optional<BlockFormat> format = block_format(type);
   if (!format) {
     throw modelkit::Error(
@@ -185,7 +167,7 @@ PackedMatrix PackedMatrix::pack_rows(ThreadTeam& team, Isa isa, TensorType type,
   PackedMatrix result = with_shape(isa, type, format->storage, rows, cols);
   Impl& m = *result.impl_;
   m.bytes = static_cast<uint64_t>(m.panels) * static_cast<uint64_t>(m.panel_bytes);
-  m.data = allocate_aligned(m.bytes);
+  m.data = memory.take(m.bytes);
   const uint64_t row_bytes = modelkit::tensor_bytes(type, static_cast<uint64_t>(cols));
   for_each_item(team, m.panels, [&](int64_t panel, std::vector<std::byte>& buffer) {
     const int64_t first = panel * m.lanes, count = std::min(m.lanes, rows - first);
@@ -198,19 +180,27 @@ PackedMatrix PackedMatrix::pack_rows(ThreadTeam& team, Isa isa, TensorType type,
 
 PackedMatrix PackedMatrix::pack(ThreadTeam& team, Isa isa, TensorType type, const void* data,
                                 int64_t rows, int64_t cols) {
+  WeightMemory memory(/*piece_bytes=*/0);
+  return pack(team, memory, isa, type, data, rows, cols);
+}
+
+PackedMatrix PackedMatrix::pack(ThreadTeam& team, WeightMemory& memory, Isa isa, TensorType type,
+                                const void* data, int64_t rows, int64_t cols) {
   const uint64_t row_bytes = modelkit::tensor_bytes(type, static_cast<uint64_t>(cols));
-  return pack_rows(team, isa, type, rows, cols,
+  return pack_rows(team, memory, isa, type, rows, cols,
                    [&](uint64_t first, uint64_t, std::vector<std::byte>&) {
                      return static_cast<const std::byte*>(data) + first * row_bytes;
                    });
 }
 
-PackedMatrix PackedMatrix::pack(ThreadTeam& team, Isa isa, const modelkit::Weight& weight) {
+PackedMatrix PackedMatrix::pack(ThreadTeam& team, WeightMemory& memory, Isa isa,
+                                const modelkit::Weight& weight) {
   const auto rows = static_cast<int64_t>(weight.rows()),
              cols = static_cast<int64_t>(weight.columns());
-  if (!can_pack(weight.type())) return keep_blocks(team, isa, weight);
-  if (weight.data() != nullptr) return pack(team, isa, weight.type(), weight.data(), rows, cols);
-  return pack_rows(team, isa, weight.type(), rows, cols,
+  if (!can_pack(weight.type())) return keep_blocks(team, memory, isa, weight);
+  if (weight.data() != nullptr)
+    return pack(team, memory, isa, weight.type(), weight.data(), rows, cols);
+  return pack_rows(team, memory, isa, weight.type(), rows, cols,
                    [&](uint64_t first, uint64_t count, std::vector<std::byte>& buffer) {
                      buffer.resize(count * weight.row_bytes());
                      weight.read_blocks(first, count, buffer.data());
@@ -218,7 +208,8 @@ PackedMatrix PackedMatrix::pack(ThreadTeam& team, Isa isa, const modelkit::Weigh
                    });
 }
 
-PackedMatrix PackedMatrix::keep_blocks(ThreadTeam& team, Isa isa, const modelkit::Weight& weight) {
+PackedMatrix PackedMatrix::keep_blocks(ThreadTeam& team, WeightMemory& memory, Isa isa,
+                                       const modelkit::Weight& weight) {
   const auto info = modelkit::tensor_type_info(weight.type());
   if (!info || !info->can_dequantize) {
     throw modelkit::Error(modelkit::ErrorCode::kUnsupported,
@@ -235,7 +226,7 @@ PackedMatrix PackedMatrix::keep_blocks(ThreadTeam& team, Isa isa, const modelkit
   m.raw = weight.data();
   if (m.raw != nullptr) return result;
   m.bytes = weight.bytes();
-  m.data = allocate_aligned(m.bytes);
+  m.data = memory.take(m.bytes);
   auto* copy = reinterpret_cast<std::byte*>(m.data.get());
   m.raw = copy;
   for_each_item(team, m.panels, [&](int64_t panel, std::vector<std::byte>&) {

@@ -6,18 +6,22 @@
 #include "ops/cpu/isa.h"
 #include "ops/cpu/packed_layout.h"
 #include "ops/cpu/thread_team.h"
+#include "ops/cpu/weight_memory.h"
 #include "spnl/modelkit/weight.h"
 
 namespace spnl::mistralrs::cpu {
 
 /// A weight matrix [rows = outputs, cols = inputs], repacked once at load into the panel layout
-/// that the kernels of one instruction set read. Owns its memory; immutable, so shared freely
-/// between threads.
+/// that the kernels of one instruction set read. Owns its memory, maybe as part of a larger piece;
+/// immutable, so shared freely between threads.
 class PackedMatrix {
  public:
   /// `data`: the rows one after the other as the file has them, tensor_bytes(type, rows * cols)
   /// bytes; not kept. Throws modelkit::Error(kUnsupported) when `type` has no kernel (see
   /// can_pack).
+  static PackedMatrix pack(ThreadTeam& team, WeightMemory& memory, Isa isa,
+                           modelkit::TensorType type, const void* data, int64_t rows, int64_t cols);
+  /// In memory of its own.
   static PackedMatrix pack(ThreadTeam& team, Isa isa, modelkit::TensorType type, const void* data,
                            int64_t rows, int64_t cols);
   static bool can_pack(modelkit::TensorType type);
@@ -25,7 +29,8 @@ class PackedMatrix {
   /// kernel stays in its blocks, which are decoded to float32 panel by panel in each product: where
   /// the file has them, so that `weight` must outlive the matrix (bytes() is then 0), or in a copy.
   /// Throws what reading throws.
-  static PackedMatrix pack(ThreadTeam& team, Isa isa, const modelkit::Weight& weight);
+  static PackedMatrix pack(ThreadTeam& team, WeightMemory& memory, Isa isa,
+                           const modelkit::Weight& weight);
 
   PackedMatrix();
   ~PackedMatrix();
@@ -44,9 +49,11 @@ class PackedMatrix {
   static PackedMatrix with_shape(Isa isa, modelkit::TensorType type, Storage storage, int64_t rows,
                                  int64_t cols);
   template <class RowsOf>
-  static PackedMatrix pack_rows(ThreadTeam& team, Isa isa, modelkit::TensorType type, int64_t rows,
-                                int64_t cols, const RowsOf& rows_of);
-  static PackedMatrix keep_blocks(ThreadTeam& team, Isa isa, const modelkit::Weight& weight);
+  static PackedMatrix pack_rows(ThreadTeam& team, WeightMemory& memory, Isa isa,
+                                modelkit::TensorType type, int64_t rows, int64_t cols,
+                                const RowsOf& rows_of);
+  static PackedMatrix keep_blocks(ThreadTeam& team, WeightMemory& memory, Isa isa,
+                                  const modelkit::Weight& weight);
 
   std::unique_ptr<Impl> impl_;
 };

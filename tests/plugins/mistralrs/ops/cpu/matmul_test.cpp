@@ -435,7 +435,8 @@ BOOST_AUTO_TEST_CASE(what_reading_throws_reaches_the_caller) {
   ThreadTeam team(3);
   for (Isa isa : supported_isas()) {
     const auto pack = [&](uint64_t broken) {
-      return PackedMatrix::pack(team, isa,
+      WeightMemory memory(/*piece_bytes=*/0);
+      return PackedMatrix::pack(team, memory, isa,
                                 spnl::modelkit::Weight("w", TensorType::kQ8_0, 500, 32,
                                                        std::make_shared<FailsAtRow>(broken)));
     };
