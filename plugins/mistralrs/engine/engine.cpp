@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <atomic>
 
 namespace spnl::mistralrs {
 namespace {
@@ -8,6 +9,10 @@ namespace {
 /// A session that has not called for so many steps is paused: what it has not heard stays bounded,
 /// and its sequences' blocks are there for others.
 constexpr uint32_t kMaxUnheardSteps = 64;
+
+/// Of all models that this process has had: one that is loaded again does not take a quote of what
+/// it wrote before for one of what it writes now.
+std::atomic<uint64_t> g_next_request{1};
 
 }  // namespace
 
@@ -41,10 +46,7 @@ void Engine::join(Mailbox& mailbox) {
   mailboxes_.push_back(&mailbox);
 }
 
-uint64_t Engine::next_request_id() {
-  const std::lock_guard lock(mutex_);
-  return next_request_++;
-}
+uint64_t Engine::next_request_id() { return g_next_request++; }
 
 void Engine::submit(std::vector<std::shared_ptr<Sequence>> samples) {
   const std::lock_guard lock(mutex_);

@@ -60,7 +60,7 @@ class Engine {
   std::mutex mutex_;  // guards all below, and the mailboxes' events
   std::condition_variable turn_over_;
   std::deque<uint64_t> line_;  // tickets of threads that wait for their turn
-  uint64_t next_ticket_ = 0, next_request_ = 1;
+  uint64_t next_ticket_ = 0;
   bool turn_taken_ = false;
   std::vector<Mailbox*> mailboxes_;
   std::vector<std::vector<std::shared_ptr<Sequence>>> submitted_;

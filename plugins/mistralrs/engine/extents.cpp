@@ -50,10 +50,13 @@ bool Extents::Claim::drop_copies() {
 Extents::Claim Extents::claim(Sequence& sequence) {
   Claim claim(BlockTable(pool_, memory_.block_size()));
   std::vector<uint8_t> cached(sequence.request->prompt.size());
-  for (const auto& plan : sequence.plan->extents) {
+  const LookUp needed = look_up(*sequence.plan);
+  for (size_t i = 0; i < needed.size(); ++i) {
+    if (!needed[i]) continue;
+    const auto& plan = sequence.plan->extents[i];
     int64_t hit = plan->rows();
     std::shared_ptr<Extent> extent = find(claim, *plan);
-    if (extent == nullptr) extent = make(claim, plan, sequence, hit);
+    if (extent == nullptr) extent = make(claim, plan, sequence, *needed[i], hit);
     claim.all.emplace(plan->end, std::move(extent));
     mark_cached(*plan, hit, cached);
   }
@@ -70,20 +73,40 @@ Extents::Claim Extents::claim(Sequence& sequence) {
   return claim;
 }
 
+/// A sequence needs what it sees, and what is computed for it needs what that sees in turn.
+Extents::LookUp Extents::look_up(const SpanPlan& plan) {
+  LookUp needed(plan.extents.size());
+  std::unordered_set<ChainKey, ChainKeyHash> seen;
+  const auto see = [&](const ExtentPlan& by) {
+    for (const SeenRun& run : by.sees) seen.insert(run.extent->end);
+  };
+  see(*plan.own);
+  for (size_t i = needed.size(); i-- > 0;) {
+    const ExtentPlan& extent = *plan.extents[i];
+    if (!seen.contains(extent.end)) continue;
+    needed[i] = cache_.find(extent.chain(), extent.rows(), true);
+    if (needed[i]->rows < extent.rows() && !in_flight(extent)) see(extent);
+  }
+  return needed;
+}
+
+bool Extents::in_flight(const ExtentPlan& plan) const {
+  const auto found = in_flight_.find(plan.end);
+  return found != in_flight_.end() && same_tokens(*found->second->plan, plan);
+}
+
 /// One that is on its way already, or that this claim has.
 std::shared_ptr<Extent> Extents::find(const Claim& claim, const ExtentPlan& plan) const {
   if (const auto own = claim.all.find(plan.end); own != claim.all.end()) return own->second;
-  const auto found = in_flight_.find(plan.end);
-  const bool same = found != in_flight_.end() && same_tokens(*found->second->plan, plan);
-  return same ? found->second : nullptr;
+  return in_flight(plan) ? in_flight_.at(plan.end) : nullptr;
 }
 
 /// One that is in the cache, or else is to be computed; `hit` becomes the rows that are there.
 std::shared_ptr<Extent> Extents::make(Claim& claim, const std::shared_ptr<const ExtentPlan>& plan,
-                                      const Sequence& sequence, int64_t& hit) {
+                                      const Sequence& sequence, const BlockCache::Found& found,
+                                      int64_t& hit) {
   const int32_t block_size = memory_.block_size();
   auto extent = std::make_shared<Extent>(plan, pool_, block_size);
-  const BlockCache::Found found = cache_.find(plan->chain(), plan->rows(), true);
   if (found.rows == plan->rows()) {
     extent->table.share(found.blocks);
     return extent;

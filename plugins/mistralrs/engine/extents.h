@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <unordered_set>
@@ -84,9 +85,15 @@ class Extents {
   void forget_retired() { retired_.clear(); }
 
  private:
+  /// Of each extent of a plan what the cache has, or nothing where nobody needs it.
+  using LookUp = std::vector<std::optional<BlockCache::Found>>;
+
+  LookUp look_up(const SpanPlan& plan);
+  bool in_flight(const ExtentPlan& plan) const;
   std::shared_ptr<Extent> find(const Claim& claim, const ExtentPlan& plan) const;
   std::shared_ptr<Extent> make(Claim& claim, const std::shared_ptr<const ExtentPlan>& plan,
-                               const Sequence& sequence, int64_t& hit);
+                               const Sequence& sequence, const BlockCache::Found& found,
+                               int64_t& hit);
   void hold_found(Claim& claim, const BlockCache::Found& found, int64_t rows, BlockTable& table,
                   int64_t& computed);
 

@@ -77,9 +77,13 @@ Runtime::Runtime(const modelkit::ModelBundle& bundle, const Settings& settings,
 
 Model::Model(const std::filesystem::path& path, const modelkit::OpenOptions& options,
              const Settings& settings, const LoadProgress& progress, const Note& note)
-    : bundle_(modelkit::open_model(path, options)), settings_(settings) {
+    : Model(modelkit::open_model(path, options), settings, progress, note) {}
+
+Model::Model(modelkit::ModelBundle bundle, const Settings& settings, const LoadProgress& progress,
+             const Note& note)
+    : bundle_(std::move(bundle)), settings_(settings) {
   vocab_ = bundle_.tokenizer->vocab_size();
-  if (options.vocab_only) return;
+  if (bundle_.spec.layers.empty()) return;
   const uint64_t trained = bundle_.spec.context;
   if (settings_.max_context > trained)
     note("context " + std::to_string(settings_.max_context) + " is more than the model's; using " +

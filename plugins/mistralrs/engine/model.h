@@ -49,6 +49,9 @@ class Model {
   /// asked. Throws modelkit::Error, or LoadStopped when `progress` asks to stop.
   Model(const std::filesystem::path& path, const modelkit::OpenOptions& options,
         const Settings& settings, const LoadProgress& progress, const Note& note);
+  /// What is open already. Without layers, vocabulary only.
+  Model(modelkit::ModelBundle bundle, const Settings& settings, const LoadProgress& progress,
+        const Note& note);
   ~Model();  ///< all sessions are closed
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;

@@ -133,8 +133,7 @@ void Scheduler::plan_rows(Sequence& sequence, bool decoding, std::vector<Chunk>&
 bool Scheduler::can_never_hold(const Sequence& sequence) const {
   const int64_t size = sequence.table.block_size();
   int64_t blocks = (sequence.rows() + size - 1) / size;
-  for (const auto& extent : sequence.plan->extents) blocks += (extent->rows() + size - 1) / size;
-  return blocks > pool_.size();
+  return blocks + sequence.plan->extent_blocks(size) > pool_.size();
 }
 
 /// Grows the sequence's table; false: it had to give way itself.
@@ -258,6 +257,7 @@ bool Scheduler::admit(Sequence& sequence, std::vector<Chunk>& plan) {
       preempt(*paused, plan);
     } else if (!claim.drop_copies()) {
       release(sequence);
+      drop_stopped(plan);
       return false;
     }
   }

@@ -1,6 +1,7 @@
 #include "engine/span_plan.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "spnl/modelkit/error.h"
 
@@ -9,11 +10,13 @@ namespace spnl::mistralrs {
 int32_t SeenRun::offset() const { return position - extent->positions[static_cast<size_t>(lo)]; }
 
 int64_t SpanPlan::blocks(int64_t block_size) const {
-  const auto needed = [&](const ExtentPlan& extent) {
-    return (extent.rows() + block_size - 1) / block_size;
-  };
-  int64_t sum = needed(*own);
-  for (const auto& extent : extents) sum += needed(*extent);
+  return (own->rows() + block_size - 1) / block_size + extent_blocks(block_size);
+}
+
+int64_t SpanPlan::extent_blocks(int64_t block_size) const {
+  int64_t sum = 0;
+  for (const auto& extent : extents)
+    if (!extent->repeated) sum += (extent->rows() + block_size - 1) / block_size;
   return sum;
 }
 
@@ -184,7 +187,7 @@ class Planner {
   void close(Line& line) {
     if (line.open.ids.empty()) return;
     const auto extent = finish(line);
-    plan_.extents.push_back(extent);
+    add(extent);
     for (size_t i = 0; i < extent->pieces.size(); ++i) {
       const int32_t lo = extent->pieces[i];
       const int32_t hi = i + 1 < extent->pieces.size() ? extent->pieces[i + 1]
@@ -193,7 +196,12 @@ class Planner {
     }
   }
 
-  std::shared_ptr<const ExtentPlan> finish(Line& line) {
+  void add(const std::shared_ptr<ExtentPlan>& extent) {
+    extent->repeated = !ends_.insert(extent->end).second;
+    plan_.extents.push_back(extent);
+  }
+
+  std::shared_ptr<ExtentPlan> finish(Line& line) {
     auto extent = std::make_shared<ExtentPlan>(line.open);
     line.open.ids.clear();
     line.open.positions.clear();
@@ -268,7 +276,7 @@ class Planner {
       count_extent(seen->sees.size());
       auto elsewhere = std::make_shared<ExtentPlan>(*seen);
       elsewhere->prompt_index.clear();
-      plan_.extents.push_back(std::move(elsewhere));
+      add(elsewhere);
     }
     auto extent = std::make_shared<ExtentPlan>(*generated.plan->own);
     const auto lo =
@@ -286,7 +294,7 @@ class Planner {
     extent->pin = span.pin;
     extent->next_use = span.next_use;
     extent->end = cache_.end_of(extent->chain());
-    plan_.extents.push_back(extent);
+    add(extent);
     const int32_t begin = extent->positions[static_cast<size_t>(lo)];
     const auto rows = static_cast<int32_t>(extent->rows());
     return {{{extent, static_cast<int32_t>(lo), rows, begin}}, begin, false, extent->store};
@@ -298,6 +306,7 @@ class Planner {
   std::vector<std::vector<size_t>> children_;  // of span i: at i + 1; the first: of none
   Context context_;                            // of fragments that do not see the prefix
   SpanPlan plan_;
+  std::unordered_set<ChainKey, ChainKeyHash> ends_;  // of the plan's extents
   size_t runs_ = 0, depth_ = 0;
 };
 

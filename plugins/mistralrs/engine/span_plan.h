@@ -41,6 +41,7 @@ struct ExtentPlan {
   std::vector<SeenRun> sees;
   ChainKey root, end;
   bool store = true, pin = false;
+  bool repeated = false;  ///< an extent before it in the plan is the very same
   uint64_t next_use = 0;
 
   Chain chain() const { return {root, ids, positions}; }
@@ -53,7 +54,8 @@ struct SpanPlan {
   std::vector<std::shared_ptr<const ExtentPlan>> extents;  ///< the others, none before what it sees
   bool long_rope = false;
 
-  int64_t blocks(int64_t block_size) const;  ///< that the prompt needs, all at once
+  int64_t blocks(int64_t block_size) const;         ///< that the prompt needs, all at once
+  int64_t extent_blocks(int64_t block_size) const;  ///< of those, of `extents`
 };
 
 /// What a finished sequence computed, to be seen by later prompts that its output stands in.

@@ -224,5 +224,5 @@ BOOST_AUTO_TEST_CASE(specs_that_contradict_themselves_are_refused) {
   refused(5, [](ModelSpec& s) { s.layers[1].experts.used = 9; });
   refused(6, [](ModelSpec& s) { s.layers[1].experts.groups = 3; });
   refused(6, [](ModelSpec& s) { s.layers[0].attention.latent.k_b.pop_back(); });
-  refused(8, [](ModelSpec& s) { s.ropes[0].long_inv_freq.pop_back(); });
+  refused(9, [](ModelSpec& s) { s.ropes[0].long_inv_freq.pop_back(); });
 }

@@ -128,7 +128,7 @@ class Builder {
     spec.architecture = "random";
     spec.hidden_size = kHidden;
     spec.vocab_size = kVocab;
-    spec.context = 256;
+    spec.context = 2048;
     spec.ropes = std::move(ropes);
     spec.layers = std::move(layers);
     spec.embedding = floats(kVocab, kHidden, 0, 1);
@@ -255,6 +255,16 @@ ModelSpec sinks_windows_and_biased_experts(Builder& b) {
   return b.model(layers, {b.rope(16)});
 }
 
+ModelSpec two_thetas_and_yarn(Builder& b) {
+  std::vector<LayerSpec> layers = {b.layer(), b.layer(), b.layer()};
+  layers[0].attention.window = 11;
+  layers[1].attention.rope = 1;
+  RopeSpec yarn = b.rope(16);
+  for (size_t i = 0; i < yarn.inv_freq.size(); ++i) yarn.inv_freq[i] /= i < 8 ? 1 : 16;
+  yarn.magnitude = 1.3;
+  return b.model(layers, {b.rope(16), yarn});
+}
+
 ModelSpec long_rope(Builder& b) {
   RopeSpec rope = b.rope(12);
   rope.long_from = kLongFrom;
@@ -275,7 +285,16 @@ std::vector<std::pair<std::string, ModelSpec>> random_models(TensorType type) {
           {"experts with a shared one", experts_with_a_shared_one(b)},
           {"latent attention and grouped experts", latent_attention_and_grouped_experts(b)},
           {"sinks, windows and biased experts", sinks_windows_and_biased_experts(b)},
+          {"two thetas and yarn", two_thetas_and_yarn(b)},
           {"long rope", long_rope(b)}};
+}
+
+std::unique_ptr<Model> load(const ModelSpec& spec, const Settings& settings) {
+  ModelBundle bundle = open_model(SPNL_TEST_FIXTURES_DIR "/gguf/llama-bf16.gguf", {});
+  bundle.spec = spec;
+  return std::make_unique<Model>(
+      std::move(bundle), settings, [](uint64_t, uint64_t) { return true; },
+      [](const std::string&) {});
 }
 
 }  // namespace spnl::mistralrs::test

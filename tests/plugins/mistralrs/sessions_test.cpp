@@ -3,6 +3,7 @@
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "client.h"
@@ -179,6 +180,17 @@ BOOST_AUTO_TEST_CASE(prompts_of_one_step_compute_their_common_beginning_once) {
       BOOST_TEST(((i % 2 == 0 ? a : b).at(static_cast<uint64_t>(i), 0).tokens == want));
     }
     BOOST_TEST(used_by_sequences(*model) == 0);
+  }
+}
+
+// So that a quote of what a model wrote before it was loaded again is none of what it writes now.
+BOOST_AUTO_TEST_CASE(no_two_requests_of_a_process_have_the_same_id) {
+  std::set<uint64_t> ids;
+  for (int load_again = 0; load_again < 2; ++load_again) {
+    const auto model = load(kModel, single());
+    Client a(*model), b(*model);
+    for (Client* client : {&a, &b})
+      BOOST_TEST(ids.insert(client->submit(1, prompt(1, 10), 1)).second);
   }
 }
 

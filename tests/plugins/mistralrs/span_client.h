@@ -1,31 +1,11 @@
 #pragma once
-// A session that asks prompts with spans, and prompts to ask.
+// A session that asks prompts with spans.
 #include <boost/test/unit_test.hpp>
-#include <random>
 
 #include "client.h"
 #include "span_oracle.h"
 
 namespace spnl::mistralrs::test {
-
-using Random = std::mt19937;
-
-inline std::vector<int32_t> some(Random& random, size_t count) {
-  std::vector<int32_t> ids(count);
-  for (int32_t& id : ids) id = static_cast<int32_t>(3 + random() % 200);
-  return ids;
-}
-
-inline SpanRequest spans_of(const SpanPrompt& prompt, SpanMode mode, uint32_t k = 16,
-                            SpanContext context = SpanContext::kPreamble) {
-  SpanRequest request;
-  request.spans = prompt.spans;
-  request.preamble = prompt.preamble;
-  request.mode = mode;
-  request.k = k;
-  request.context = context;
-  return request;
-}
 
 struct Answer {
   std::vector<float> logprobs;  // [vocab] of the first token
@@ -55,6 +35,8 @@ class Asker {
     r.spans = spans;
     r.sampling.max_tokens = tokens;
     r.sampling.params.temperature = 0;
+    r.sampling.params.min_tokens = 1;  // an end token would bring no log-probabilities
+    r.sampling.params.end_ids = model_.bundle().eos;
     r.sampling.want_logprobs = true;
     r.sampling.top_logprobs = static_cast<uint32_t>(model_.vocab());
     answers.emplace_back();
@@ -103,55 +85,9 @@ inline Settings exact_numbers(int32_t block_size) {
   return s;
 }
 
-/// Four fragments between a preamble and a question.
-inline SpanPrompt documents(const std::vector<int>& order, size_t tokens = 37, int question = 9) {
-  SpanPrompt p;
-  Random random(99);
-  p.text(some(random, 11));
-  p.preamble = p.ids.size();
-  for (const int document : order) {
-    Random content(static_cast<uint32_t>(1000 + document));
-    p.fragment(some(content, tokens + static_cast<size_t>(document)), 0);
-  }
-  Random content(static_cast<uint32_t>(5000 + question));
-  p.text(some(content, 13));
-  return p;
-}
-
 inline int32_t blocks_in_use(Model& model) {
   model.runtime()->kept->clear();
   return model.runtime()->pool->used_blocks();
-}
-
-/// Preamble, text, groups and text in any combination, each of any length.
-inline SpanPrompt random_prompt(Random& random, int depth) {
-  SpanPrompt p;
-  p.text(some(random, random() % 7));
-  p.preamble = p.ids.size();
-  if (random() % 2 == 0) p.text(some(random, random() % 9));
-  const auto group = [&](auto& self, int32_t parent, int levels) -> void {
-    const int32_t name = p.groups++;
-    const bool prefix = random() % 5 == 0;
-    std::vector<int32_t> last;
-    for (size_t f = random() % 4 + (parent < 0 ? 1 : 0); f > 0; --f) {
-      const size_t index = p.begin_span(parent, name);
-      p.spans[index].sees_prefix = prefix;
-      if (random() % 6 != 0) last = some(random, random() % 21);  // else the same again
-      p.text(last);
-      if (levels > 1 && random() % 2 == 0) {
-        self(self, static_cast<int32_t>(index), levels - 1);
-        p.text(some(random, random() % 5));
-      }
-      p.end_span(index);
-      if (random() % 5 == 0) p.text(some(random, 1 + random() % 3));  // glue
-    }
-  };
-  for (size_t groups = 1 + random() % 2; groups > 0; --groups) {
-    group(group, -1, depth);
-    if (groups > 1 || random() % 4 != 0) p.text(some(random, 1 + random() % 9));
-  }
-  if (p.ids.empty()) p.text(some(random, 1));
-  return p;
 }
 
 }  // namespace spnl::mistralrs::test

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "engine/span_plan.h"
 #include "model/transformer.h"
+#include "span_prompts.h"
 
 namespace spnl::mistralrs::test {
 
@@ -161,34 +161,6 @@ inline std::vector<float> dense_logits(const modelkit::ModelSpec& spec,
   const Rows logits = transformer.logits(last);
   return {logits.data, logits.data + spec.vocab_size};
 }
-
-/// A prompt with spans, made piece by piece.
-struct SpanPrompt {
-  std::vector<int32_t> ids;
-  std::vector<modelkit::EncodedSpan> spans;
-  uint64_t preamble = 0;
-  int32_t groups = 0;
-
-  void text(const std::vector<int32_t>& more) { ids.insert(ids.end(), more.begin(), more.end()); }
-  /// A span from here on, until end_span.
-  size_t begin_span(int32_t parent, int32_t group) {
-    modelkit::EncodedSpan span;
-    span.begin = ids.size();
-    span.parent = parent;
-    span.group = group;
-    spans.push_back(span);
-    return spans.size() - 1;
-  }
-  void end_span(size_t index) {
-    modelkit::EncodedSpan& span = spans[index];
-    span.end = span.text_begin = span.text_end = ids.size();
-  }
-  void fragment(const std::vector<int32_t>& of, int32_t group, int32_t parent = -1) {
-    const size_t index = begin_span(parent, group);
-    text(of);
-    end_span(index);
-  }
-};
 
 /// The rule of section 1.3, by token, from the tree of spans. For blend, spans must not be nested.
 class SpanOracle {

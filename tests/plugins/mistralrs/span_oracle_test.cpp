@@ -28,7 +28,7 @@ BOOST_AUTO_TEST_CASE(block_and_blend_are_what_a_dense_forward_says) {
     const auto model = load(kModel, exact_numbers(block_size));
     for (int round = 0; round < 14; ++round) {
       const bool blend = random() % 2 == 0;
-      const SpanPrompt prompt = random_prompt(random, blend ? 1 : 3);
+      const SpanPrompt prompt = random_prompt(random, {.depth = blend ? 1 : 3});
       const auto context = static_cast<SpanContext>(random() % 4);
       const SpanRequest spans =
           spans_of(prompt, blend ? SpanMode::kBlend : SpanMode::kBlock, random() % 12, context);
@@ -58,7 +58,7 @@ BOOST_AUTO_TEST_CASE(every_kind_of_attention_reads_moved_fragments) {
     for (int round = 0; round < 3; ++round) {
       const bool blend = round % 2 == 1;
       const SpanPrompt prompt =
-          round < 2 ? random_prompt(random, blend ? 1 : 2) : documents({3, 0, 2}, 21);
+          round < 2 ? random_prompt(random, {.depth = blend ? 1 : 2}) : documents({3, 0, 2}, 21);
       const SpanRequest spans =
           spans_of(prompt, blend ? SpanMode::kBlend : SpanMode::kBlock, 7, SpanContext::kPreamble);
       Asker asker(*model);

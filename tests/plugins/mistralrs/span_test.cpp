@@ -98,7 +98,7 @@ BOOST_AUTO_TEST_CASE(the_state_of_the_cache_changes_nothing) {
   for (int i = 0; i < 24; ++i) {
     std::vector<int> order;
     for (size_t n = 1 + random() % 4; n > 0; --n) order.push_back(static_cast<int>(random() % 5));
-    const SpanPrompt prompt = i % 3 == 0 ? random_prompt(random, 2) : documents(order, 30, i);
+    const SpanPrompt prompt = i % 3 == 0 ? random_prompt(random, {}) : documents(order, 30, i);
     const auto mode = static_cast<SpanMode>(random() % 3);
     requests.emplace_back(prompt, spans_of(prompt, mode, 6));
     Asker alone(*roomy);
@@ -301,6 +301,38 @@ BOOST_AUTO_TEST_CASE(quotes_that_are_computed_again_need_nothing_from_before_the
   BOOST_TEST(off_by(blend.logprobs, exact.logprobs) < 1e-4);
 }
 
+// Only what is missing needs what it sees.
+BOOST_AUTO_TEST_CASE(what_complete_extents_see_is_not_computed_for_them) {
+  const auto model = load(kModel, exact_numbers(8));
+  Asker asker(*model);
+  const SpanPrompt inner = documents({0});
+  const SpanRequest inner_spans = spans_of(inner, SpanMode::kBlock);
+  const size_t asked = asker.submit(inner, inner_spans, 20);
+  asker.run();
+  constexpr int64_t kHeader = 3;
+  SpanPrompt outer;
+  outer.text({inner.ids.begin(), inner.ids.begin() + static_cast<int64_t>(inner.preamble)});
+  outer.preamble = inner.preamble;
+  outer.fragment({inner.ids.end() - kHeader, inner.ids.end()}, 0);
+  outer.text(asker.answers[asked].tokens);
+  outer.end_span(0);
+  outer.spans[0].text_begin = outer.spans[0].begin + kHeader;
+  outer.spans[0].lineage = asker.sequences[asked];
+  outer.spans[0].pin = true;  // stays when what it sees goes
+  outer.text({4, 5, 6});
+  asker.ask(outer, spans_of(outer, SpanMode::kBlock));
+  BlockCache& kept = *model->runtime()->kept;
+  const auto plan = plan_spans(inner.ids, inner_spans, false, kept);
+  const Chain fragment = plan->extents.back()->chain();
+  for (int32_t free = model->runtime()->pool->free_blocks();
+       kept.find(fragment, fragment.rows(), true).rows > 0; ++free)
+    kept.make_room(free);
+  const uint64_t before = model->runtime()->counters.prefill_tokens;
+  outer.ids.back() = 7;
+  asker.ask(outer, spans_of(outer, SpanMode::kBlock));
+  BOOST_TEST(model->runtime()->counters.prefill_tokens - before <= outer.preamble + 3);
+}
+
 BOOST_AUTO_TEST_CASE(quotes_of_prompts_with_many_fragments_count_with_them) {
   const auto model = load(kModel, base());
   const BlockCache& kept = *model->runtime()->kept;
@@ -374,10 +406,15 @@ BOOST_AUTO_TEST_CASE(prompts_of_too_many_fragments_are_refused) {
   };
   Random random(4);
   SpanPrompt many;  // 31 tokens fit one of the 20 blocks, but not 31
-  for (int i = 0; i < 30; ++i) many.fragment(some(random, 1), 0);
+  for (int i = 0; i < 30; ++i) many.fragment({10 + i}, 0);
   many.text(some(random, 1));
   refused(many, spans_of(many, SpanMode::kBlock), "31 blocks");
   refused(many, spans_of(many, SpanMode::kBlock), "holds 20");
+  SpanPrompt again;  // the same fragment has the same block
+  for (int i = 0; i < 30; ++i) again.fragment({5}, 0);
+  again.text(some(random, 1));
+  Asker asker(*model);
+  BOOST_TEST(asker.ask(again, spans_of(again, SpanMode::kBlock)).computed() == 2);
   SpanPrompt nested;  // each sees all before: runs grow with the square
   for (int32_t i = 0; i < 2000; ++i) {
     nested.fragment({5}, i);
