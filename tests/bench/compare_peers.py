@@ -1,135 +1,256 @@
 #!/usr/bin/env python3
 """Speed beside other engines on the same files and the same threads, and beside what the machine can do.
 
-Ours and each peer run one after the other, round after round, so that whatever else the machine does meets all alike.
-Printed are medians, the ratio of each round's pair (median, least, most), and shares of two limits measured in the same
-run: int8 multiply-adds of oneDNN's matrix product for prefill, reading memory for decode.
+Ours and each peer run one after the other, round after round, and the machine's limits are measured anew before each
+case of a round: other guests of a host change them by half within minutes. Printed are medians, the ratio of each
+round's pair (median, least, most), shares of the limits of the same round, and whether the bars below are reached.
 
-  cmake --preset release -DSPNL_BENCHMARKS=ON && cmake --build --preset release --target spnl-host kernel_bench gemm_peak
-  tests/bench/compare_peers.py --peer-python VENV/bin/python --json out.json --chart out.png MODEL.gguf...
+  cmake --preset release -DSPNL_BENCHMARKS=ON
+  cmake --build --preset release --target spnl-host mistralrs kernel_bench gemm_peak
+  tests/bench/compare_peers.py --json out.json --chart out.png MODEL.gguf...
 
-VENV: a virtual environment with llama-cpp-python (built for this machine: pip install --no-binary :all:), and mistralrs
-where that is wanted (--peers llama_cpp,mistral_rs). The chart needs matplotlib.
+Needs the Python package gguf; the chart matplotlib. Peers: llama_cpp (package llama-cpp-python, built for this machine:
+pip install --no-binary :all:), mistral_rs (package mistralrs, one sequence only), and any llama-batched-bench of
+llama.cpp or a fork: --batched-bench NAME=PROGRAM.
 """
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
+import shlex
 import statistics
 import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 BINARIES = HERE.parents[1] / "build/release/bin"
-# name, prompt, new tokens, sequences
-CASES = [("one sequence", 512, 48, 1), ("8 sequences", 64, 32, 8), ("long prompt", 4096, 8, 1)]
 
 
-def run_json(command):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+@dataclasses.dataclass
+class Case:
+    name: str
+    prompt: int
+    gen: int
+    sequences: int
+    repeat: int
+
+
+CASES = [Case("one sequence", 512, 48, 1, 2), Case("8 sequences", 64, 32, 8, 2), Case("long prompt", 4096, 8, 1, 1)]
+
+# Model (part of its file's name), case, part: least ratio to llama_cpp, least share of the limit; None: no bar.
+BARS = [
+    ("SmolLM2-135M", "one sequence", "prefill", 5.0, 0.50),
+    ("gemma-3-270m", "one sequence", "prefill", 2.5, 0.50),
+    ("llama-1b-Q4_K_M", "one sequence", "prefill", 2.0, 0.65),
+    ("llama-1b-Q8_0", "one sequence", "prefill", 2.5, 0.65),
+    ("SmolLM2-135M", "one sequence", "decode", 1.6, 0.75),
+    ("gemma-3-270m", "one sequence", "decode", 1.5, 0.80),
+    ("llama-1b-Q4_K_M", "one sequence", "decode", 1.0, 0.90),
+    ("llama-1b-Q8_0", "one sequence", "decode", 1.0, 0.90),
+    ("llama-1b-Q4_K_M", "8 sequences", "decode", 5.0, 0.65),
+    ("llama-1b-Q4_K_M", "long prompt", "prefill", 2.0, None),
+]
+MOST_ATTENTION = ("llama-1b-Q4_K_M", 0.35)  # of the time of the long prompt
+
+
+def run_json(options, command):
+    command = [*options.prefix, *(str(part) for part in command)]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{command[0]} failed: {done.stderr.strip()[-300:]}")
+        sys.exit(f"{shlex.join(command)} failed: {done.stderr.strip()[-300:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def measure_limits(threads):
-    return {**run_json([BINARIES / "gemm_peak", threads]), **run_json([BINARIES / "kernel_bench", threads, "", "peaks"])}
+class Model:
+    """What of a file takes part: the matrices of its layers in prefill, the output matrix too in decode."""
 
+    def __init__(self, options, path):
+        from gguf import GGUFReader
 
-class Case:
-    def __init__(self, options, model, name, prompt, gen, sequences):
-        self.options, self.model, self.name = options, model, name
-        self.prompt, self.gen, self.sequences = prompt, gen, sequences
-        self.facts = run_json([BINARIES / "spnl-host", "inspect", model, "--json"])
+        self.path, self.name = path.resolve(), path.name.removesuffix(".gguf")
+        tensors = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
+        layers = [t for name, t in tensors.items() if name.startswith("blk.")]
+        output = tensors.get("output.weight", tensors["token_embd.weight"])
+        self.layer_products = sum(int(t.n_elements) for t in layers if len(t.shape) > 1)
+        self.products = self.layer_products + int(output.n_elements)
+        self.bytes = sum(int(t.n_bytes) for t in layers) + int(output.n_bytes)
+        facts = run_json(options, [BINARIES / "spnl-host", "inspect", path, "--json"])
+        self.kv_bytes, self.window = facts["memory"]["kv_bytes_per_1000_tokens"] / 1000, facts.get("window")
 
-    def ours(self):
-        return run_json([BINARIES / "spnl-host", "bench", "--json", "--model", f"mistralrs/{self.model.resolve()}",
-                         "--prompt-tokens", self.prompt, "--gen-tokens", self.gen, "--sequences", self.sequences,
-                         "--threads", self.options.threads, "--repeat", 2])
+    def step_bytes(self, case):
+        """What a decode step must read; keys and values that windows leave out would need the layers: none are counted."""
+        depth = case.prompt + case.gen / 2
+        kept = 0 if self.window and self.window < case.prompt else self.kv_bytes * depth
+        return self.bytes + case.sequences * kept
 
-    def peer(self, name):
-        return run_json([self.options.peer_python, HERE / f"peers/{name}_speed.py", self.model, "--prompt", self.prompt,
-                         "--gen", self.gen, "--sequences", self.sequences, "--threads", self.options.threads,
-                         "--repeat", 2])
-
-    def measure(self, limits):
-        peers = [p for p in self.options.peers if self.sequences == 1 or p != "mistral_rs"]
-        rounds = [{"ours": self.ours(), **{p: self.peer(p) for p in peers}} for _ in range(self.options.rounds)]
-        result = {"model": self.model.name, "case": self.name, "rates": {}, "ratios": {}, "shares": {}}
-        for part in ("prefill", "decode"):
-            rates = {e: [r[e][f"{part}_tok_s"] for r in rounds] for e in ("ours", *peers)}
-            result["rates"][part] = {e: statistics.median(values) for e, values in rates.items()}
-            result["ratios"][part] = {p: sorted(o / t for o, t in zip(rates["ours"], rates[p])) for p in peers}
-            result["shares"][part] = result["rates"][part]["ours"] / self.limit(part, limits)
-        return result
-
-    def limit(self, part, limits):
+    def limit(self, part, case, machine):
         """Tokens per second that nothing on this machine can exceed."""
-        products = limits["int8_gemm_gmacs"] * 1e9 / self.facts["parameters"]
+        products = machine["int8_gemm_gmacs"] * 1e9
         if part == "prefill":
-            return products
-        reading = limits["read_gbytes"] * 1e9 / self.facts["memory"]["weights_bytes"]
-        return min(products, self.sequences * reading)
+            return products / self.layer_products
+        return min(products / self.products, case.sequences * machine["read_gbytes"] * 1e9 / self.step_bytes(case))
+
+
+def measure_machine(options):
+    return {**run_json(options, [BINARIES / "gemm_peak", options.threads]),
+            **run_json(options, [BINARIES / "kernel_bench", options.threads, "", "peaks"])}
+
+
+def ours(options, model, case):
+    return run_json(options, [BINARIES / "spnl-host", "bench", "--json", "--model", f"mistralrs/{model.path}",
+                              "--prompt-tokens", case.prompt, "--gen-tokens", case.gen, "--sequences", case.sequences,
+                              "--threads", options.threads, "--repeat", case.repeat])
+
+
+def peer(options, name, model, case):
+    program = options.batched_bench.get(name)
+    script = ["batched_bench_speed.py", program] if program else [f"{name}_speed.py"]
+    return run_json(options, [options.peer_python, HERE / "peers" / script[0], *script[1:], model.path,
+                              "--prompt", case.prompt, "--gen", case.gen, "--sequences", case.sequences,
+                              "--threads", options.threads, "--repeat", case.repeat])
+
+
+def measure(options, model, case):
+    peers = [p for p in options.peers if p != "mistral_rs" or case.sequences == 1]
+    rounds = []
+    for _ in range(options.rounds):
+        rounds.append({"machine": measure_machine(options), "ours": ours(options, model, case),
+                       **{p: peer(options, p, model, case) for p in peers}})
+    return [row(model, case, part, rounds, peers) for part in ("prefill", "decode")]
+
+
+def row(model, case, part, rounds, peers):
+    rates = {engine: [r[engine][f"{part}_tok_s"] for r in rounds] for engine in ("ours", *peers)}
+    shares = [r["ours"][f"{part}_tok_s"] / model.limit(part, case, r["machine"]) for r in rounds]
+    result = {"model": model.name, "case": case.name, "part": part, "rates": rates, "shares": shares,
+              "ratios": {p: sorted(o / t for o, t in zip(rates["ours"], rates[p])) for p in peers},
+              "machine": [r["machine"] for r in rounds],
+              "products_per_token": model.layer_products if part == "prefill" else model.products,
+              "products_per_byte": products_per_byte(model, case, part)}
+    return {**result, "bars": bars_of(result)}
+
+
+def products_per_byte(model, case, part):
+    """Of what must be read: a chunk of up to 512 rows of prompt, or a step, reads each weight once."""
+    if part == "prefill":
+        return min(case.prompt * case.sequences, 512) * model.layer_products / model.bytes
+    return case.sequences * model.products / model.step_bytes(case)
+
+
+def bars_of(result):
+    """(what, bar, reached) of each bar that this row has and this run measured."""
+    bars = []
+    for model, case, part, ratio, share in BARS:
+        if model not in result["model"] or (case, part) != (result["case"], result["part"]):
+            continue
+        if ratio is not None and "llama_cpp" in result["ratios"]:
+            bars.append(("ratio", ratio, statistics.median(result["ratios"]["llama_cpp"]) >= ratio))
+        if share is not None:
+            bars.append(("share", share, statistics.median(result["shares"]) >= share))
+    return bars
+
+
+def attention_share(rows):
+    """Of the long prompt's time, by model, from what each token costs more than in a prompt of 512: the cost grows with
+    the tokens before it, and what does not grow is no attention."""
+    shares = {}
+    for model in dict.fromkeys(r["model"] for r in rows):
+        cost = {r["case"]: 1 / statistics.median(r["rates"]["ours"]) for r in rows
+                if r["model"] == model and r["part"] == "prefill"}
+        if "one sequence" in cost and "long prompt" in cost:
+            growth = (cost["long prompt"] - cost["one sequence"]) / (4096 - 512)
+            shares[model] = growth * 4096 / cost["long prompt"]
+    return shares
 
 
 def show(result):
-    for part in ("prefill", "decode"):
-        rates, ratios = result["rates"][part], result["ratios"][part]
-        beside = "; ".join(f"{peer} {rates[peer]:.1f}: {statistics.median(r):.2f} x ({r[0]:.2f} to {r[-1]:.2f})"
-                           for peer, r in ratios.items())
-        print(f"{result['model']:36} {result['case']:13} {part:8} {rates['ours']:8.1f} tokens/s, "
-              f"{100 * result['shares'][part]:3.0f}% of the limit; {beside}", flush=True)
+    beside = "; ".join(f"{engine} {statistics.median(result['rates'][engine]):.1f}: {statistics.median(r):.2f} x "
+                       f"({r[0]:.2f} to {r[-1]:.2f})" for engine, r in result["ratios"].items())
+    bars = ", ".join(f"{'pass' if reached else 'FAIL'} ({what} of {bar:g})" for what, bar, reached in result["bars"])
+    print(f"{result['model']:28} {result['case']:12} {result['part']:7} "
+          f"{statistics.median(result['rates']['ours']):8.1f} tokens/s, "
+          f"{100 * statistics.median(result['shares']):3.0f}% of the limit | {beside or '-'} | {bars or '-'}", flush=True)
+
+
+def show_attention(shares):
+    for model, share in shares.items():
+        bar = "pass" if share <= MOST_ATTENTION[1] else "FAIL"
+        verdict = f" | {bar} (at most {MOST_ATTENTION[1]:g})" if MOST_ATTENTION[0] in model else ""
+        print(f"{model:28} attention takes {100 * share:.0f}% of a prompt of 4096{verdict}", flush=True)
+
+
+def medians(results, key):
+    return statistics.median(m[key] for r in results for m in r["machine"])
 
 
 def draw(results, path):
+    """Products per second over products per byte: each case below the machine's two limits."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    bars = [(f"{r['model'].removesuffix('.gguf')}\n{r['case']}, {part}", 100 * r["shares"][part],
-             {p: 100 * r["shares"][part] * rate / r["rates"][part]["ours"]
-              for p, rate in r["rates"][part].items() if p != "ours"})
-            for r in results for part in ("prefill", "decode")]
-    figure, axes = pyplot.subplots(figsize=(9, 1 + 0.45 * len(bars)))
-    places = range(len(bars))
-    axes.barh(places, [share for _, share, _ in bars], height=0.6, color="#4477aa", label="spnl")
-    for name, mark in (("llama_cpp", "o"), ("mistral_rs", "s")):
-        points = [(at, bar[2][name]) for at, bar in zip(places, bars) if name in bar[2]]
-        if points:
-            axes.plot([x for _, x in points], [at for at, _ in points], mark, color="#cc6644", label=name)
-    axes.set_yticks(list(places), [label for label, _, _ in bars], fontsize=7)
-    axes.set_xlabel("% of what the machine's int8 products (prefill) or memory (decode) allow")
-    axes.set_xlim(left=0)
-    axes.invert_yaxis()
-    axes.legend(loc="lower right")
+    products, reading = medians(results, "int8_gemm_gmacs"), medians(results, "read_gbytes")
+    figure, axes = pyplot.subplots(figsize=(9, 6))
+    span = [min(r["products_per_byte"] for r in results) / 2, max(r["products_per_byte"] for r in results) * 2]
+    edges = sorted([*span, products / reading])
+    axes.plot(edges, [min(products, reading * x) for x in edges], "k-", lw=1,
+              label=f"{products:.0f} GMAC/s of int8 products, {reading:.0f} GB/s of reading")
+    models = list(dict.fromkeys(r["model"] for r in results))
+    engines = list(dict.fromkeys(e for r in results for e in r["rates"]))
+    colours = dict(zip(engines, ("#4477aa", "#cc6644", "#88aa44", "#aa66aa", "#888888")))
+    for result in results:
+        for engine, rates in result["rates"].items():
+            axes.plot(result["products_per_byte"], statistics.median(rates) * result["products_per_token"] * 1e-9,
+                      "os^Dvp*"[models.index(result["model"]) % 7], color=colours[engine], ms=7 if engine == "ours" else 5)
+    for index, model in enumerate(models):
+        axes.plot([], [], "os^Dvp*"[index % 7], color="black", label=model)
+    for engine in engines:
+        axes.plot([], [], "s", color=colours[engine], label="spnl" if engine == "ours" else engine)
+    axes.set(xscale="log", yscale="log", xlabel="multiply-adds per byte that must be read", ylabel="GMAC/s")
+    axes.legend(fontsize=8, loc="lower right")
+    axes.grid(True, which="both", lw=0.3)
     figure.tight_layout()
     figure.savefig(path, dpi=130)
 
 
-def main():
+def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=pathlib.Path)
     parser.add_argument("--peer-python", default=sys.executable)
-    parser.add_argument("--peers", type=lambda text: text.split(","), default=["llama_cpp"])
-    parser.add_argument("--cases", type=lambda text: text.split(","), default=[name for name, *_ in CASES])
+    parser.add_argument("--peers", type=lambda text: [p for p in text.split(",") if p], default=["llama_cpp"],
+                        help="llama_cpp,mistral_rs or empty")
+    parser.add_argument("--batched-bench", action="append", default=[], metavar="NAME=PROGRAM")
+    parser.add_argument("--cases", type=lambda text: text.split(","), default=[case.name for case in CASES])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--prefix", type=shlex.split, default=[],
+                        help="command to run each measurement under: 'chrt -f 1', 'flock FILE'")
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--chart", type=pathlib.Path)
     options = parser.parse_args()
-    limits = measure_limits(options.threads)
-    print(f"{options.threads} threads; oneDNN int8 {limits['int8_gemm_gmacs']} GMAC/s, "
-          f"bare instructions {limits['int8_gmacs']} GMAC/s, memory {limits['read_gbytes']} GB/s", flush=True)
+    options.batched_bench = dict(text.split("=", 1) for text in options.batched_bench)
+    options.peers += options.batched_bench
+    return options
+
+
+def main():
+    options = arguments()
     results = []
-    for model in options.models:
-        for name, *shape in CASES:
-            if name not in options.cases:
-                continue
-            results.append(Case(options, model, name, *shape).measure(limits))
-            show(results[-1])
+    for path in options.models:
+        model = Model(options, path)
+        for case in CASES:
+            if case.name in options.cases:
+                results += measure(options, model, case)
+                for result in results[-2:]:
+                    show(result)
+    shares = attention_share(results)
+    show_attention(shares)
+    print(f"{options.threads} threads; medians: oneDNN int8 {medians(results, 'int8_gemm_gmacs'):.0f} GMAC/s, bare "
+          f"instructions {medians(results, 'int8_gmacs'):.0f} GMAC/s, reading {medians(results, 'read_gbytes'):.1f} GB/s")
     if options.json:
-        options.json.write_text(json.dumps({"limits": limits, "results": results}, indent=1) + "\n")
+        options.json.write_text(json.dumps({"results": results, "attention": shares}, indent=1) + "\n")
     if options.chart:
         draw(results, options.chart)
 
