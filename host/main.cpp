@@ -1,5 +1,7 @@
 // spnl-host: reads the command line, runs one command, turns errors into one line and an exit code.
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <new>
@@ -155,10 +157,9 @@ int exit_code(ErrorCode code) {
   return kExitFailed;
 }
 
-}  // namespace spnl::host
+namespace {
 
-int main(int argc, char** argv) {
-  using namespace spnl::host;
+int run_program(int argc, char** argv) {
   occupy_standard_descriptors();
   Interrupt interrupt;
   Terminal terminal;
@@ -166,3 +167,19 @@ int main(int argc, char** argv) {
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   return checked_output(guarded_run(words, terminal, interrupt), terminal);
 }
+
+/// Everything of ours is closed by now. What static destructors of libraries would undo piece by
+/// piece (libtorch: a sixth of a short run) the system takes back at once.
+[[noreturn]] void end_process(int code) {
+#if defined(__SANITIZE_ADDRESS__)
+  std::exit(code);  // leaks are looked for there
+#else
+  std::fflush(nullptr);
+  std::_Exit(code);
+#endif
+}
+
+}  // namespace
+}  // namespace spnl::host
+
+int main(int argc, char** argv) { spnl::host::end_process(spnl::host::run_program(argc, argv)); }

@@ -112,7 +112,8 @@ def peer(options, name, model, case):
 
 
 def measure(options, model, case):
-    peers = [p for p in options.peers if p != "mistral_rs" or case.sequences == 1]
+    # mistral.rs takes one sequence, and minutes for long prompts.
+    peers = [p for p in options.peers if p != "mistral_rs" or (case.sequences == 1 and case.prompt <= 512)]
     rounds = []
     for _ in range(options.rounds):
         rounds.append({"machine": measure_machine(options), "ours": ours(options, model, case),

@@ -97,7 +97,6 @@ Model::Model(modelkit::ModelBundle bundle, const Settings& settings, const LoadP
     if (rope.long_from != 0) long_from_ = rope.long_from;
   if (settings_.isq && modelkit::quantize_linears(bundle_.spec, *settings_.isq) == 0)
     note("MISTRALRS_ISQ changes nothing: the model's weights are quantised already");
-  set_torch_threads(settings_.threads);
   runtime_ = std::make_unique<Runtime>(bundle_, settings_, progress);
   engine_ = std::make_unique<Engine>(*this);
 }

@@ -161,7 +161,7 @@ std::unique_ptr<Ops> make_cpu_ops(cpu::Isa isa, int threads) {
 }
 
 std::unique_ptr<Ops> make_ops(std::string_view isa, int threads) {
-  if (isa == "reference") return make_reference_ops();
+  if (isa == "reference") return make_reference_ops(threads);
   return make_cpu_ops(cpu::choose_isa(isa), threads);
 }
 

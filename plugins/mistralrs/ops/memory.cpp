@@ -1,7 +1,5 @@
 #include "ops/memory.h"
 
-#include <ATen/Parallel.h>
-
 #include <string>
 
 #include "ops/torch_pch.h"
@@ -20,7 +18,5 @@ Memory allocate(uint64_t bytes, const char* purpose) {
         "no memory for " + std::string(purpose) + ": " + std::to_string(bytes >> 20) + " MiB");
   }
 }
-
-void set_torch_threads(int threads) { at::set_num_threads(threads); }
 
 }  // namespace spnl::mistralrs

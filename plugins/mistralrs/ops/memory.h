@@ -18,7 +18,4 @@ struct Memory {
 /// Throws modelkit::Error(kNoMemory) naming `purpose` and the size.
 Memory allocate(uint64_t bytes, const char* purpose);
 
-/// Threads of libtorch's own operators (the reference ops).
-void set_torch_threads(int threads);
-
 }  // namespace spnl::mistralrs

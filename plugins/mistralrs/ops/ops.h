@@ -120,8 +120,9 @@ class Ops {
 /// allocated in a step.
 std::unique_ptr<Ops> make_cpu_ops(cpu::Isa isa, int threads);
 /// The registered torch operators, whose definitions are plain ATen. Slow and simple: what the
-/// kernels are compared with.
-std::unique_ptr<Ops> make_reference_ops();
+/// kernels are compared with. `threads` 0: as many as libtorch likes; they start here, and spin
+/// before they sleep, so nothing else should ask libtorch for threads.
+std::unique_ptr<Ops> make_reference_ops(int threads = 0);
 /// `isa`: MISTRALRS_CPU_ISA, "reference" or what choose_isa takes.
 std::unique_ptr<Ops> make_ops(std::string_view isa, int threads);
 

@@ -1,3 +1,5 @@
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -258,7 +260,8 @@ class ReferenceOps final : public Ops {
 
 }  // namespace
 
-std::unique_ptr<Ops> make_reference_ops() {
+std::unique_ptr<Ops> make_reference_ops(int threads) {
+  if (threads > 0) at::set_num_threads(threads);
   register_torch_ops();
   return std::make_unique<ReferenceOps>();
 }
