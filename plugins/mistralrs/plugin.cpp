@@ -114,9 +114,7 @@ spnl_status model_load(spnl_instance* instance, const spnl_load* load, spnl_mode
       return host.progress(host.self, load->op, abi::str("load"), done, total) == 0 &&
              host.cancelled(host.self, load->op) == 0;
     };
-    const auto note = [&](const std::string& text) { log(host, SPNL_LOG_NOTE, text); };
-    if (const auto folder = config(host, "span_cache"); folder && !folder->empty())
-      note("span_cache: fragments are kept in memory only; " + *folder + " is not used");
+    const auto note = [&host](const std::string& text) { log(host, SPNL_LOG_NOTE, text); };
     try {
       *model = new spnl_model{&host, "cpu", "auto",
                               Model(path, modelkit::open_options(*load), settings, progress, note)};
@@ -127,7 +125,14 @@ spnl_status model_load(spnl_instance* instance, const spnl_load* load, spnl_mode
   });
 }
 
-void model_unload(spnl_model* model) { delete model; }
+void model_unload(spnl_model* model) {
+  if (model == nullptr) return;
+  if (const Runtime* runtime = model->model.runtime(); runtime && runtime->disk) {
+    runtime->disk->close();
+    log(*model->host, SPNL_LOG_INFO, runtime->disk->summary());
+  }
+  delete model;
+}
 
 spnl_status model_info(spnl_model* model, spnl_model_info* info, spnl_error* error) {
   return guarded(error, [&] {

@@ -32,13 +32,6 @@ ChainKey BlockCache::key_of(const ChainKey& parent, const Chain& part) const {
   return hasher().add(parent).add(part.ids).add(part.positions).finish();
 }
 
-ChainKey BlockCache::end_of(const Chain& chain) const {
-  ChainKey key = chain.root;
-  for (int64_t row = 0; row < chain.rows(); row += block_size_)
-    key = key_of(key, part_of(chain, row, std::min<int64_t>(block_size_, chain.rows() - row)));
-  return key;
-}
-
 BlockCache::Node* BlockCache::child(const Node& parent, const Chain& part) {
   const auto found = nodes_.find(key_of(parent.key, part));
   if (found == nodes_.end()) return nullptr;

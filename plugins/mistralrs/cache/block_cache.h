@@ -64,8 +64,8 @@ class BlockCache {
   void make_room(int32_t blocks);
 
   ChainHasher hasher() const { return ChainHasher(secret_); }
-  /// What a chain hands to those that see it: the key of its last block.
-  ChainKey end_of(const Chain& chain) const;
+  /// Names a whole chain, in blocks of any size, to those that see it.
+  ChainKey end_of(const Chain& chain) const { return key_of(chain.root, chain); }
 
   size_t size() const { return nodes_.size(); }  ///< blocks
   size_t sequences() const;

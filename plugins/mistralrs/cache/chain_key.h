@@ -35,10 +35,12 @@ class ChainHasher {
   ChainHasher& add(std::span<const int32_t> values) { return add(std::as_bytes(values)); }
   ChainHasher& add(uint64_t value);
   ChainHasher& add(const ChainKey& key) { return add(key.low).add(key.high); }
+  /// With its length, so that texts one after the other stay apart.
+  ChainHasher& add(std::string_view text);
   ChainKey finish();
 
  private:
-  void word(uint64_t value);
+  void words(const std::byte* bytes, size_t count);
 
   uint64_t v0_, v1_, v2_, v3_;
   uint64_t pending_ = 0, length_ = 0;

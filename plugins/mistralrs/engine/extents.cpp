@@ -9,13 +9,33 @@ bool same_tokens(const ExtentPlan& a, const ExtentPlan& b) {
   return a.root == b.root && a.ids == b.ids && a.positions == b.positions;
 }
 
-/// Marks which tokens of the prompt are there before the sequence runs: those of an extent's first
-/// `hit` rows. Tokens that blend computes again come in a later extent than the stored ones.
-void mark_cached(const ExtentPlan& plan, int64_t hit, std::vector<uint8_t>& cached) {
-  for (size_t row = 0; row < plan.prompt_index.size(); ++row)
-    if (const int32_t index = plan.prompt_index[row]; index >= 0)
-      cached[static_cast<size_t>(index)] = static_cast<int64_t>(row) < hit;
+/// Marks which tokens of the prompt are there before the sequence runs: of each of the plan's
+/// extents the first `hits` rows. Tokens that blend computes again come in a later extent than the
+/// stored ones.
+void mark_cached(Sequence& sequence, const std::vector<int64_t>& hits) {
+  const SpanPlan& plan = *sequence.plan;
+  sequence.cached.assign(sequence.request->prompt.size(), 0);
+  const auto mark = [&](const ExtentPlan& extent, int64_t hit) {
+    for (size_t row = 0; row < extent.prompt_index.size(); ++row)
+      if (const int32_t index = extent.prompt_index[row]; index >= 0)
+        sequence.cached[static_cast<size_t>(index)] = static_cast<int64_t>(row) < hit;
+  };
+  for (size_t i = 0; i < hits.size(); ++i) mark(*plan.extents[i], hits[i]);
+  mark(*plan.own, sequence.computed);
 }
+
+/// Which extents somebody sees.
+class Seen {
+ public:
+  explicit Seen(const ExtentPlan& by) { add(by); }
+  void add(const ExtentPlan& by) {
+    for (const SeenRun& run : by.sees) ends_.insert(run.extent->end);
+  }
+  bool contains(const ExtentPlan& extent) const { return ends_.contains(extent.end); }
+
+ private:
+  std::unordered_set<ChainKey, ChainKeyHash> ends_;
+};
 
 std::shared_ptr<Sequence> make_encoder(const std::shared_ptr<const ExtentPlan>& plan,
                                        const Sequence& creator, BlockPool& pool,
@@ -49,25 +69,19 @@ bool Extents::Claim::drop_copies() {
 
 Extents::Claim Extents::claim(Sequence& sequence) {
   Claim claim(BlockTable(pool_, memory_.block_size()));
-  std::vector<uint8_t> cached(sequence.request->prompt.size());
   const LookUp needed = look_up(*sequence.plan);
   for (size_t i = 0; i < needed.size(); ++i) {
     if (!needed[i]) continue;
-    const auto& plan = sequence.plan->extents[i];
-    int64_t hit = plan->rows();
-    std::shared_ptr<Extent> extent = find(claim, *plan);
-    if (extent == nullptr) extent = make(claim, plan, sequence, *needed[i], hit);
-    claim.all.emplace(plan->end, std::move(extent));
-    mark_cached(*plan, hit, cached);
+    const ExtentPlan& plan = *sequence.plan->extents[i];
+    std::shared_ptr<Extent> extent = find(claim, plan);
+    if (extent == nullptr) extent = make(claim, sequence, i, *needed[i]);
+    claim.all.emplace(plan.end, std::move(extent));
   }
   const Chain own = sequence.chain();
   sequence.computed = 0;
   // The last token is always computed: its logits are wanted.
   hold_found(claim, cache_.find(own, own.rows() - 1, false), own.rows(), sequence.table,
              sequence.computed);
-  const int32_t copied = claim.parts.back().copied_rows;
-  mark_cached(*sequence.plan->own, sequence.computed + copied, cached);
-  if (!sequence.started) sequence.cached = std::move(cached);
   for (const SeenRun& run : sequence.plan->own->sees)
     sequence.sees.push_back(claim.all.at(run.extent->end));
   return claim;
@@ -76,16 +90,12 @@ Extents::Claim Extents::claim(Sequence& sequence) {
 /// A sequence needs what it sees, and what is computed for it needs what that sees in turn.
 Extents::LookUp Extents::look_up(const SpanPlan& plan) {
   LookUp needed(plan.extents.size());
-  std::unordered_set<ChainKey, ChainKeyHash> seen;
-  const auto see = [&](const ExtentPlan& by) {
-    for (const SeenRun& run : by.sees) seen.insert(run.extent->end);
-  };
-  see(*plan.own);
+  Seen seen(*plan.own);
   for (size_t i = needed.size(); i-- > 0;) {
     const ExtentPlan& extent = *plan.extents[i];
-    if (!seen.contains(extent.end)) continue;
+    if (!seen.contains(extent)) continue;
     needed[i] = cache_.find(extent.chain(), extent.rows(), true);
-    if (needed[i]->rows < extent.rows() && !in_flight(extent)) see(extent);
+    if (needed[i]->rows < extent.rows() && !in_flight(extent)) seen.add(extent);
   }
   return needed;
 }
@@ -101,11 +111,11 @@ std::shared_ptr<Extent> Extents::find(const Claim& claim, const ExtentPlan& plan
   return in_flight(plan) ? in_flight_.at(plan.end) : nullptr;
 }
 
-/// One that is in the cache, or else is to be computed; `hit` becomes the rows that are there.
-std::shared_ptr<Extent> Extents::make(Claim& claim, const std::shared_ptr<const ExtentPlan>& plan,
-                                      const Sequence& sequence, const BlockCache::Found& found,
-                                      int64_t& hit) {
+/// The extent of that index in the sequence's plan: in the cache, or else to be computed.
+std::shared_ptr<Extent> Extents::make(Claim& claim, const Sequence& sequence, size_t index,
+                                      const BlockCache::Found& found) {
   const int32_t block_size = memory_.block_size();
+  const std::shared_ptr<const ExtentPlan>& plan = sequence.plan->extents[index];
   auto extent = std::make_shared<Extent>(plan, pool_, block_size);
   if (found.rows == plan->rows()) {
     extent->table.share(found.blocks);
@@ -115,8 +125,7 @@ std::shared_ptr<Extent> Extents::make(Claim& claim, const std::shared_ptr<const 
   Sequence& encoder = *extent->encoder;
   hold_found(claim, found, plan->rows(), encoder.table, encoder.computed);
   for (const SeenRun& run : plan->sees) encoder.sees.push_back(claim.all.at(run.extent->end));
-  hit = found.rows + found.next_rows;
-  claim.made.push_back(extent);
+  claim.made.push_back({extent, index});
   return extent;
 }
 
@@ -140,13 +149,54 @@ std::vector<Sequence*> Extents::fulfil(Sequence& sequence, Claim& claim) {
     memory_.copy_block(part.copied.front(), part.table->blocks()[to], part.copied_rows);
     *part.computed += part.copied_rows;
   }
+  restore(sequence, claim);
+  std::vector<int64_t> hits;
+  for (const auto& plan : sequence.plan->extents)
+    hits.push_back(claim.all.contains(plan->end) ? plan->rows() : 0);
   std::vector<Sequence*> encoders;
-  for (const auto& extent : claim.made) {
+  for (const auto& [extent, index] : claim.made) {
     in_flight_[extent->plan->end] = extent;
     extent->encoder->seniority = sequence.seniority;
+    hits[index] = extent->encoder->computed;
     encoders.push_back(extent->encoder.get());
   }
+  if (!sequence.started) mark_cached(sequence, hits);
   return encoders;
+}
+
+/// Reads what is to be computed from disk, where it is there, those first that see others: what is
+/// complete needs nothing computed that it once saw.
+void Extents::restore(const Sequence& sequence, Claim& claim) {
+  if (disk_ == nullptr) return;
+  Seen seen(*sequence.plan->own);
+  for (size_t i = claim.made.size(); i-- > 0;) {
+    Extent& extent = *claim.made[i].extent;
+    const std::shared_ptr<const ExtentPlan> plan = extent.plan;
+    const Sequence& encoder = *extent.encoder;
+    const bool needed = seen.contains(*plan);
+    if (needed &&
+        !disk_->read(plan->end, plan->chain(), encoder.table.blocks(), encoder.computed)) {
+      seen.add(*plan);
+      continue;
+    }
+    if (needed)
+      complete(extent);
+    else
+      claim.all.erase(plan->end);
+    claim.made.erase(claim.made.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+}
+
+/// All its rows are in its encoder's blocks.
+void Extents::complete(Extent& extent) {
+  const ExtentPlan& plan = *extent.plan;
+  extent.table = std::move(extent.encoder->table);
+  if (plan.store)
+    cache_.store(
+        plan.chain(), extent.table,
+        {.sequence = false, .last_part = true, .pin = plan.pin, .next_use = plan.next_use});
+  extent.encoder->sees.clear();
+  retired_.push_back(std::move(extent.encoder));
 }
 
 std::vector<Sequence*> Extents::release(Sequence& sequence) {
@@ -173,13 +223,8 @@ void Extents::seal(Sequence& encoder) {
   const auto found = in_flight_.find(encoder.plan->own->end);
   Extent& extent = *found->second;
   const ExtentPlan& plan = *extent.plan;
-  extent.table = std::move(encoder.table);
-  if (plan.store)
-    cache_.store(
-        plan.chain(), extent.table,
-        {.sequence = false, .last_part = true, .pin = plan.pin, .next_use = plan.next_use});
-  encoder.sees.clear();
-  retired_.push_back(std::move(extent.encoder));
+  if (plan.store && disk_ != nullptr) disk_->write(plan.end, plan.chain(), encoder.table.blocks());
+  complete(extent);
   in_flight_.erase(found);
 }
 

@@ -8,6 +8,7 @@
 
 #include "cache/block_cache.h"
 #include "cache/kv_cache.h"
+#include "cache/span_store.h"
 #include "engine/sequence.h"
 #include "engine/span_plan.h"
 
@@ -42,11 +43,13 @@ void visit_encoders(const Sequence& sequence, std::unordered_set<const Sequence*
 
 /// The extents of admitted sequences. What a sequence needs and nobody has is computed once, by a
 /// sequence of its own that nobody hears of (an encoder), however many wait for it. When the last
-/// of those goes, so does the encoder. Used by one thread at a time.
+/// of those goes, so does the encoder. Complete extents are kept in memory, and on disk where there
+/// is one. Used by one thread at a time.
 class Extents {
  public:
-  Extents(KvCache& memory, BlockPool& pool, BlockCache& cache)
-      : memory_(memory), pool_(pool), cache_(cache) {}
+  /// `disk`: null for none.
+  Extents(KvCache& memory, BlockPool& pool, BlockCache& cache, SpanStore* disk)
+      : memory_(memory), pool_(pool), cache_(cache), disk_(disk) {}
 
   /// All that a sequence needs: what there is, held already, and what is missing.
   class Claim {
@@ -64,8 +67,12 @@ class Extents {
       std::vector<int32_t> copied;  // the block to copy from, or nothing
       int32_t copied_rows;
     };
+    struct Made {
+      std::shared_ptr<Extent> extent;
+      size_t index;  // of the plan's extents
+    };
     std::unordered_map<ChainKey, std::shared_ptr<Extent>, ChainKeyHash> all;  // by end
-    std::vector<std::shared_ptr<Extent>> made;  // in the order of the plan
+    std::vector<Made> made;  // in the order of the plan
     std::vector<Part> parts;
     BlockTable held;  // what is to be copied
     explicit Claim(BlockTable empty) : held(std::move(empty)) {}
@@ -74,7 +81,8 @@ class Extents {
   /// For a sequence that is to run, with nothing computed. It holds what was found when this
   /// returns; release() takes that away again.
   Claim claim(Sequence& sequence);
-  /// Takes the missing blocks, which must be free. Answers the encoders to be run, in order.
+  /// Takes the missing blocks, which must be free, and reads from disk what is there. Answers the
+  /// encoders to be run, in order.
   std::vector<Sequence*> fulfil(Sequence& sequence, Claim& claim);
 
   /// The sequence holds nothing any more. Answers the encoders that nobody waits for: their blocks
@@ -91,15 +99,17 @@ class Extents {
   LookUp look_up(const SpanPlan& plan);
   bool in_flight(const ExtentPlan& plan) const;
   std::shared_ptr<Extent> find(const Claim& claim, const ExtentPlan& plan) const;
-  std::shared_ptr<Extent> make(Claim& claim, const std::shared_ptr<const ExtentPlan>& plan,
-                               const Sequence& sequence, const BlockCache::Found& found,
-                               int64_t& hit);
+  std::shared_ptr<Extent> make(Claim& claim, const Sequence& sequence, size_t index,
+                               const BlockCache::Found& found);
+  void restore(const Sequence& sequence, Claim& claim);
+  void complete(Extent& extent);
   void hold_found(Claim& claim, const BlockCache::Found& found, int64_t rows, BlockTable& table,
                   int64_t& computed);
 
   KvCache& memory_;
   BlockPool& pool_;
   BlockCache& cache_;
+  SpanStore* const disk_;
   std::unordered_map<ChainKey, std::shared_ptr<Extent>, ChainKeyHash> in_flight_;
   std::vector<std::shared_ptr<Sequence>> retired_;  // of this step
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/engine.h"
+#include "engine/model_identity.h"
 #include "spnl/modelkit/error.h"
 #include "spnl/modelkit/quantize_isq.h"
 
@@ -35,6 +36,21 @@ const char* kv_type_name(cpu::KvType type) {
   return "q8_0";
 }
 
+/// Null: none is asked for, or there can be none.
+std::unique_ptr<SpanStore> open_disk(const modelkit::ModelBundle& bundle, const Settings& settings,
+                                     const Ops& ops, KvCache& cache, const Runtime::Note& note) {
+  if (settings.disk.folder.empty()) return nullptr;
+  const auto identify = [&](ChainHasher& hasher) {
+    add_model(hasher, bundle, settings, cache.layer(0).type, ops.name());
+  };
+  try {
+    return std::make_unique<SpanStore>(settings.disk, identify, cache, note);
+  } catch (const modelkit::Error& e) {
+    note("span_cache: fragments are kept in memory only: " + std::string(e.what()));
+    return nullptr;
+  }
+}
+
 int32_t choose_pool_size(const Settings& settings, uint64_t weights_bytes, uint64_t block_bytes,
                          int64_t context) {
   uint64_t bytes = settings.kv_bytes;
@@ -56,7 +72,7 @@ int32_t choose_pool_size(const Settings& settings, uint64_t weights_bytes, uint6
 }  // namespace
 
 Runtime::Runtime(const modelkit::ModelBundle& bundle, const Settings& settings,
-                 const LoadProgress& progress)
+                 const LoadProgress& progress, const Note& note)
     : ops(make_ops(settings.isa, settings.threads)),
       weights(load_weights(*ops, bundle.spec, settings.memory_limit,
                            [&](uint64_t done, uint64_t total) {
@@ -69,8 +85,9 @@ Runtime::Runtime(const modelkit::ModelBundle& bundle, const Settings& settings,
                                           static_cast<int64_t>(settings.max_context));
   cache = std::make_unique<KvCache>(bundle.spec, type, settings.block_size, blocks);
   pool = std::make_unique<BlockPool>(blocks);
+  disk = open_disk(bundle, settings, *ops, *cache, note);
   kept = std::make_unique<BlockCache>(*pool, settings.block_size, settings.prefix_entries,
-                                      random_secret());
+                                      disk ? disk->secret() : random_secret());
   transformer =
       std::make_unique<Transformer>(bundle.spec, weights, *cache, *ops, kTokenBudget, kLogitRows);
 }
@@ -97,7 +114,7 @@ Model::Model(modelkit::ModelBundle bundle, const Settings& settings, const LoadP
     if (rope.long_from != 0) long_from_ = rope.long_from;
   if (settings_.isq && modelkit::quantize_linears(bundle_.spec, *settings_.isq) == 0)
     note("MISTRALRS_ISQ changes nothing: the model's weights are quantised already");
-  runtime_ = std::make_unique<Runtime>(bundle_, settings_, progress);
+  runtime_ = std::make_unique<Runtime>(bundle_, settings_, progress, note);
   engine_ = std::make_unique<Engine>(*this);
 }
 

@@ -8,6 +8,7 @@
 #include "cache/block_cache.h"
 #include "cache/block_pool.h"
 #include "cache/kv_cache.h"
+#include "cache/span_store.h"
 #include "engine/settings.h"
 #include "model/transformer.h"
 #include "model/weights.h"
@@ -26,13 +27,15 @@ struct Counters {
 
 /// What a loaded model's weights need to run. One thread at a time: who has the engine's turn.
 struct Runtime {
+  using Note = std::function<void(const std::string&)>;
   Runtime(const modelkit::ModelBundle& bundle, const Settings& settings,
-          const LoadProgress& progress);
+          const LoadProgress& progress, const Note& note);
 
   std::unique_ptr<Ops> ops;
   Weights weights;
   std::unique_ptr<KvCache> cache;
   std::unique_ptr<BlockPool> pool;
+  std::unique_ptr<SpanStore> disk;   ///< of fragments; null: none
   std::unique_ptr<BlockCache> kept;  ///< blocks to be used again
   std::unique_ptr<Transformer> transformer;
   Counters counters;
@@ -43,10 +46,11 @@ class Engine;
 /// A loaded model. Everything but the runtime is const after load or thread-safe.
 class Model {
  public:
-  using Note = std::function<void(const std::string&)>;
+  using Note = Runtime::Note;
 
   /// With vocab_only: no runtime. `note` gets one line for a person for each thing that is not as
-  /// asked. Throws modelkit::Error, or LoadStopped when `progress` asks to stop.
+  /// asked, also later and from other threads, until the model is gone. Throws modelkit::Error, or
+  /// LoadStopped when `progress` asks to stop.
   Model(const std::filesystem::path& path, const modelkit::OpenOptions& options,
         const Settings& settings, const LoadProgress& progress, const Note& note);
   /// What is open already. Without layers, vocabulary only.

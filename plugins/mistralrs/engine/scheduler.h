@@ -38,8 +38,9 @@ struct Chunk {
 /// than compute them a second time. Used by one thread at a time.
 class Scheduler {
  public:
-  Scheduler(const Model& model, KvCache& memory, BlockPool& pool, BlockCache& kept)
-      : model_(model), pool_(pool), kept_(kept), extents_(memory, pool, kept) {}
+  /// `disk`: null for none.
+  Scheduler(const Model& model, KvCache& memory, BlockPool& pool, BlockCache& kept, SpanStore* disk)
+      : model_(model), pool_(pool), kept_(kept), extents_(memory, pool, kept, disk) {}
 
   void add(Sequence& sequence);
   void add_running(Sequence& sequence);  ///< its blocks are filled already

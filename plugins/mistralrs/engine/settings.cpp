@@ -109,6 +109,8 @@ Settings read_settings(const Lookup& lookup) {
   if (const auto v = lookup("kv_type")) s.kv_type = as_kv_type(*v);
   if (const auto v = lookup("speculate")) s.speculate = as_speculate(*v);
   if (const auto v = lookup("kv_memory")) s.kv_bytes = as_bytes("kv_memory", *v);
+  if (const auto v = lookup("span_cache")) s.disk.folder = *v;
+  if (const auto v = lookup("span_cache_size")) s.disk.max_bytes = as_bytes("span_cache_size", *v);
   return s;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "cache/span_store.h"
 #include "engine/span_defaults.h"
 #include "ops/cpu/attention.h"
 #include "spnl/modelkit/tensor_type.h"
@@ -28,7 +29,9 @@ struct Settings {
   Speculate speculate = Speculate::kAuto;   ///< "speculate": off, ngram, auto
   uint64_t max_context = 0;                 ///< tokens; 0: the model's
   uint64_t memory_limit = 0;                ///< bytes of weights and cache; 0: none
-  SpanDefaults spans;                       ///< of requests that do not say
+  /// "span_cache": a folder for fragments, empty: none; "span_cache_size": bytes, with K, M or G.
+  SpanStore::Options disk;
+  SpanDefaults spans;  ///< of requests that do not say
 };
 
 using Lookup = std::function<std::optional<std::string>(std::string_view key)>;

@@ -12,7 +12,7 @@ namespace spnl::mistralrs {
 StepLoop::StepLoop(Model& model)
     : model_(model),
       runtime_(*model.runtime()),
-      scheduler_(model_, *runtime_.cache, *runtime_.pool, *runtime_.kept),
+      scheduler_(model_, *runtime_.cache, *runtime_.pool, *runtime_.kept, runtime_.disk.get()),
       speculator_(model_, model.settings().speculate) {}
 
 void StepLoop::add(std::vector<std::shared_ptr<Sequence>> samples) {
@@ -229,6 +229,9 @@ void StepLoop::report(Clock::duration elapsed) {
   c.decode_ns += ns - prefill_ns;
   c.cache_asked = scheduler_.asked_tokens();
   c.cache_hit = scheduler_.hit_tokens();
+  if (runtime_.disk != nullptr && c.prefill_tokens > 0)
+    runtime_.disk->set_seconds_per_token(static_cast<double>(c.prefill_ns) / 1e9 /
+                                         static_cast<double>(c.prefill_tokens));
 }
 
 }  // namespace spnl::mistralrs
