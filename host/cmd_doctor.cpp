@@ -101,6 +101,28 @@ Check check_cache() {
   }
 }
 
+/// What backends keep of fragments for later runs.
+Check check_span_cache(const Arguments& args) {
+  const auto folder =
+      args.has("span-cache") ? args.get("span-cache") : environment("SPNL_SPAN_CACHE");
+  const std::string name = "span cache";
+  if (!folder || folder->empty()) return {name, Verdict::kOk, "none; see --span-cache"};
+  std::error_code problem;
+  if (!std::filesystem::exists(*folder, problem) && !problem)
+    return {name, Verdict::kOk, *folder + " will be made"};
+  double bytes = 0;
+  for (std::filesystem::recursive_directory_iterator it(*folder, problem), end;
+       !problem && it != end; it.increment(problem))
+    if (std::error_code gone; it->is_regular_file(gone)) {
+      const std::uintmax_t size = it->file_size(gone);
+      if (!gone) bytes += static_cast<double>(size);
+    }
+  if (problem) return {name, Verdict::kWarning, *folder + ": " + problem.message()};
+  char text[60];
+  std::snprintf(text, sizeof text, ", %.1f MiB", bytes / 1024 / 1024);
+  return {name, Verdict::kOk, *folder + text};
+}
+
 Check check_default_model() {
   try {
     std::vector<hub::ModelFile> files =
@@ -148,6 +170,7 @@ int run(Invocation& invocation) {
   for (const char* library : {"libtorch_cpu.so", "libc10.so", "libgomp"})
     checks.push_back(check_copies(library));
   checks.push_back(check_cache());
+  checks.push_back(check_span_cache(invocation.args));
   checks.push_back(check_default_model());
   bool healthy = std::none_of(checks.begin(), checks.end(),
                               [](const Check& c) { return c.verdict == Verdict::kProblem; });

@@ -63,6 +63,10 @@ const std::vector<Grouped>& table() {
       {kBackend,
        {"span-cache", 0, "DIR",
         "keep what was computed of a plus's parts here for later runs (SPNL_SPAN_CACHE)"}},
+      {kBackend,
+       {"span-cache-size", 0, "SIZE",
+        "most bytes of that folder, like 2G; what was used longest ago goes "
+        "(SPNL_SPAN_CACHE_SIZE)"}},
       {kBackend, {"backend-path", 0, "DIR", "look for backends here first; may be repeated", true}},
       {kGeneral, {"json", 0, "", "print the result as JSON"}},
       {kGeneral, {"quiet", 'q', "", "no notes or progress, only errors"}},

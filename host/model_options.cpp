@@ -44,10 +44,12 @@ void set_cache_options(const Arguments& args, std::map<std::string, std::string>
   if (const auto size = args.get("kv-memory")) config["kv_memory"] = *size;
   const auto folder =
       args.has("span-cache") ? args.get("span-cache") : environment("SPNL_SPAN_CACHE");
-  if (!folder) return;
-  if (folder->empty())
+  if (folder && folder->empty())
     throw Error(ErrorCode::kUsage, "the folder's name is empty", "--span-cache", "name a folder");
-  config["span_cache"] = std::filesystem::absolute(*folder).string();
+  if (folder) config["span_cache"] = std::filesystem::absolute(*folder).string();
+  const auto most = args.has("span-cache-size") ? args.get("span-cache-size")
+                                                : environment("SPNL_SPAN_CACHE_SIZE");
+  if (most) config["span_cache_size"] = *most;
 }
 
 }  // namespace

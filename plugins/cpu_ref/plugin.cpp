@@ -122,6 +122,9 @@ spnl_status model_load(spnl_instance* instance, const spnl_load* load, spnl_mode
         const spnl_host& host = *not_null(instance, "instance").host;
         const auto settings = read_settings(require(load, "load"), host);
         not_null(model, "model") = new spnl_model{instance, spnl::cpu_ref::Model(settings)};
+        if (const auto folder = setting(*load, host, "span_cache"); folder && !folder->empty())
+          log(host, SPNL_LOG_NOTE,
+              "span_cache: this backend keeps no fragments; " + *folder + " is not used");
         const uint64_t own = (*model)->model.spec().context;
         if (!settings.open.vocab_only && load->max_context > own)
           log(host, SPNL_LOG_NOTE,

@@ -1,5 +1,9 @@
+#include <unistd.h>
+
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 
 #include "json_of.h"
 #include "temporary_file.h"
@@ -171,6 +175,22 @@ BOOST_AUTO_TEST_CASE(doctor_tells_of_backends_and_model) {
   }
   BOOST_TEST(backend);
   BOOST_TEST(model);
+}
+
+BOOST_AUTO_TEST_CASE(doctor_tells_of_the_span_cache) {
+  const std::string none = "none; see --span-cache";
+  BOOST_TEST(contains(run_fake({"doctor"}).output, none));
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("doctor_" + std::to_string(::getpid()));
+  const auto told = [&] { return run_fake({"doctor", "--span-cache", folder.string()}).output; };
+  BOOST_TEST(contains(told(), folder.string() + " will be made"));
+  std::filesystem::create_directories(folder / "group");
+  std::ofstream(folder / "group" / "file") << std::string(3 << 19, 'x');
+  BOOST_TEST(contains(told(), folder.string() + ", 1.5 MiB"));
+  std::filesystem::remove_all(folder);
+  std::ofstream(folder) << "a file";
+  BOOST_TEST(contains(told(), "warning  span cache"));
+  std::filesystem::remove(folder);
 }
 
 BOOST_AUTO_TEST_CASE(show_query_prints_it_and_stops) {

@@ -70,7 +70,7 @@ std::string spans_of(const spnl_model& model, const spnl_request& request) {
   for (const int32_t value : {request.span_mode, request.span_context, request.span_order})
     out += std::to_string(value) + " ";
   out += std::to_string(request.span_k);
-  for (const char* key : {"kv_type", "kv_memory", "span_cache"}) {
+  for (const char* key : {"kv_type", "kv_memory", "span_cache", "span_cache_size"}) {
     std::string value;
     const spnl_sink sink = spnl::abi::string_sink(value);
     model.host->config(model.host->self, spnl::abi::str(key), &sink);

@@ -95,14 +95,16 @@ BOOST_AUTO_TEST_CASE(span_settings_by_query_flag_and_environment) {
   set.environment = {{"SPNL_SPANS", "blend"},
                      {"SPNL_SPAN_CONTEXT", "none"},
                      {"SPNL_SPAN_ORDER", "canonical"},
-                     {"SPNL_SPAN_CACHE", "/tmp/from-environment"}};
-  BOOST_TEST(answer("", {}) == "0 0 0 0 - - -\n");
-  BOOST_TEST(answer("", {}, set) == "3 1 2 0 - - /tmp/from-environment\n");
-  const Words flags = {"--spans",      "block", "--span-context", "prefix",
-                       "--span-order", "given", "--span-cache",   "/tmp/from-flag",
-                       "--kv-type",    "q8_0",  "--kv-memory",    "2G"};
-  BOOST_TEST(answer("", flags, set) == "2 4 1 0 q8_0 2G /tmp/from-flag\n");
-  BOOST_TEST(answer("(spans \"blend:7\")", flags, set) == "3 4 1 7 q8_0 2G /tmp/from-flag\n");
+                     {"SPNL_SPAN_CACHE", "/tmp/from-environment"},
+                     {"SPNL_SPAN_CACHE_SIZE", "3G"}};
+  BOOST_TEST(answer("", {}) == "0 0 0 0 - - - -\n");
+  BOOST_TEST(answer("", {}, set) == "3 1 2 0 - - /tmp/from-environment 3G\n");
+  const Words flags = {"--spans",           "block", "--span-context", "prefix",
+                       "--span-order",      "given", "--span-cache",   "/tmp/from-flag",
+                       "--kv-type",         "q8_0",  "--kv-memory",    "2G",
+                       "--span-cache-size", "1G"};
+  BOOST_TEST(answer("", flags, set) == "2 4 1 0 q8_0 2G /tmp/from-flag 1G\n");
+  BOOST_TEST(answer("(spans \"blend:7\")", flags, set) == "3 4 1 7 q8_0 2G /tmp/from-flag 1G\n");
   set.environment = {{"SPNL_SPANS", "blok"}};
   BOOST_TEST(contains(answer("", {}, set), "'blok' is no way to evaluate spans (SPNL_SPANS)"));
   for (const Words& bad :

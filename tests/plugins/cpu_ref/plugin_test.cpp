@@ -249,6 +249,14 @@ BOOST_AUTO_TEST_CASE(score_agrees_with_generation) {
   BOOST_TEST(sum > logits[0]);
 }
 
+BOOST_AUTO_TEST_CASE(no_fragments_are_kept_on_disk) {
+  Fixture f;
+  f.host.config["span_cache"] = "/tmp/nowhere";
+  Opened opened(f.host);
+  BOOST_TEST_REQUIRE(f.host.notes.size() == 1u);
+  BOOST_TEST(f.host.notes[0].find("/tmp/nowhere is not used") != std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(what_the_model_says_about_itself) {
   Fixture f;
   Opened opened(f.host, {}, 1000);

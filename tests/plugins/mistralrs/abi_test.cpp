@@ -1,5 +1,6 @@
 // mistralrs over its ABI, as a host sees it: the built library, opened like a host opens it.
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
@@ -117,50 +118,86 @@ BOOST_AUTO_TEST_CASE(stop_strings_samples_cancel_and_prefill_only) {
   BOOST_TEST(f.sample().reason == SPNL_FIN_CANCELLED);
 }
 
-// NO_STORE is for a whole fragment when a part of it is marked so.
-BOOST_AUTO_TEST_CASE(one_time_text_inside_a_fragment_is_not_kept) {
-  Fixture f;
-  Opened opened(f.host);
-  BOOST_TEST_REQUIRE(opened.open_session(f.log) == SPNL_OK, opened.error.message);
-  std::vector<std::vector<int32_t>> ids(6);
-  ids[0] = {1, 40, 50, 60, 70};
-  for (int32_t i = 0; i < 40; ++i) {
-    ids[3].push_back(30 + i);
-    ids[4].push_back(80 + i);
+namespace {
+
+/// Two fragments of 40 tokens, the first of them inside an ordered one, between 5 tokens and 3.
+struct TwoFragments {
+  TwoFragments() {
+    ids[0] = {1, 40, 50, 60, 70};
+    for (int32_t i = 0; i < 40; ++i) {
+      ids[3].push_back(30 + i);
+      ids[4].push_back(80 + i);
+    }
+    ids[5] = {90, 91, 92};
+    const int32_t kinds[] = {SPNL_FRAG_TOKENS, SPNL_FRAG_INDEPENDENT, SPNL_FRAG_ORDERED,
+                             SPNL_FRAG_TOKENS, SPNL_FRAG_TOKENS,      SPNL_FRAG_TOKENS};
+    const int32_t parents[] = {-1, -1, 1, 2, 1, -1};
+    for (size_t i = 0; i < ids.size(); ++i) {
+      fragments[i].struct_size = sizeof fragments[i];
+      fragments[i].kind = kinds[i];
+      fragments[i].parent = parents[i];
+      fragments[i].tokens = ids[i].data();
+      fragments[i].n_tokens = static_cast<uint32_t>(ids[i].size());
+      pointers.push_back(&fragments[i]);
+    }
+    prompt.struct_size = sizeof prompt;
+    prompt.n_fragments = static_cast<uint32_t>(pointers.size());
+    prompt.fragments = pointers.data();
+    request.struct_size = sizeof request;
+    request.prompt = &prompt;
+    request.sampling = &sampling;
+    request.span_mode = SPNL_SPAN_BLOCK;
   }
-  ids[5] = {90, 91, 92};
-  const int32_t kinds[] = {SPNL_FRAG_TOKENS, SPNL_FRAG_INDEPENDENT, SPNL_FRAG_ORDERED,
-                           SPNL_FRAG_TOKENS, SPNL_FRAG_TOKENS,      SPNL_FRAG_TOKENS};
-  const int32_t parents[] = {-1, -1, 1, 2, 1, -1};
-  std::vector<spnl_fragment> fragments(ids.size());
-  std::vector<const spnl_fragment*> pointers;
-  for (size_t i = 0; i < ids.size(); ++i) {
-    fragments[i].struct_size = sizeof fragments[i];
-    fragments[i].kind = kinds[i];
-    fragments[i].parent = parents[i];
-    fragments[i].tokens = ids[i].data();
-    fragments[i].n_tokens = static_cast<uint32_t>(ids[i].size());
-    pointers.push_back(&fragments[i]);
-  }
-  fragments[3].flags = SPNL_FRAG_NO_STORE;
-  spnl_prompt prompt{};
-  prompt.struct_size = sizeof prompt;
-  prompt.n_fragments = static_cast<uint32_t>(pointers.size());
-  prompt.fragments = pointers.data();
-  const spnl_sampling sampling = sampling_of(1);
-  spnl_request request{};
-  request.struct_size = sizeof request;
-  request.prompt = &prompt;
-  request.sampling = &sampling;
-  request.span_mode = SPNL_SPAN_BLOCK;
-  for (const uint64_t cached : {0u, 5u + 40}) {
+  TwoFragments(const TwoFragments&) = delete;
+  TwoFragments& operator=(const TwoFragments&) = delete;
+
+  /// Tokens of the prompt that were cached.
+  uint64_t ask(Opened& opened, Fixture& f) const {
     BOOST_TEST_REQUIRE(
         opened.backend.submit(opened.session, &request, &f.sequence, &opened.error) == SPNL_OK,
         opened.error.message);
     opened.run();
     BOOST_TEST(f.sample().usage.prompt_tokens == 5u + 40 + 40 + 3);
-    BOOST_TEST(f.sample().usage.cached_tokens == cached);
+    return f.sample().usage.cached_tokens;
   }
+
+  std::vector<std::vector<int32_t>> ids = std::vector<std::vector<int32_t>>(6);
+  std::vector<spnl_fragment> fragments = std::vector<spnl_fragment>(6);
+  std::vector<const spnl_fragment*> pointers;
+  spnl_prompt prompt{};
+  spnl_sampling sampling = sampling_of(1);
+  spnl_request request{};
+};
+
+}  // namespace
+
+// NO_STORE is for a whole fragment when a part of it is marked so.
+BOOST_AUTO_TEST_CASE(one_time_text_inside_a_fragment_is_not_kept) {
+  Fixture f;
+  Opened opened(f.host);
+  BOOST_TEST_REQUIRE(opened.open_session(f.log) == SPNL_OK, opened.error.message);
+  TwoFragments two;
+  two.fragments[3].flags = SPNL_FRAG_NO_STORE;
+  BOOST_TEST(two.ask(opened, f) == 0u);
+  BOOST_TEST(two.ask(opened, f) == 5u + 40);
+}
+
+BOOST_AUTO_TEST_CASE(fragments_outlive_the_model_in_a_folder) {
+  const fs::path folder =
+      fs::temp_directory_path() / ("abi_test_spans_" + std::to_string(::getpid()));
+  const TwoFragments two;
+  for (const uint64_t cached : {0u, 5u + 40 + 40}) {
+    Fixture f;
+    f.host.config["span_cache"] = folder.string();
+    f.host.config["span_cache_size"] = "1G";
+    Opened opened(f.host);
+    BOOST_TEST_REQUIRE(opened.open_session(f.log) == SPNL_OK, opened.error.message);
+    BOOST_TEST(two.ask(opened, f) == cached);
+    BOOST_TEST(f.host.notes.empty());
+  }
+  fs::remove_all(folder);
+  Fixture f;
+  expect_load_failure(f.host, SPNL_INVALID, "span_cache_size", {{"span_cache_size", "much"}});
 }
 
 BOOST_AUTO_TEST_CASE(models_that_read_fragments_apart_do_so_unless_told_otherwise) {

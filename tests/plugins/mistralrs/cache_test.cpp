@@ -274,6 +274,9 @@ BOOST_AUTO_TEST_CASE(settings_are_read_and_refused_by_name) {
   BOOST_TEST(with("MISTRALRS_PREFIX_CACHE_N", "false").prefix_entries == 0u);
   BOOST_TEST(with("MISTRALRS_PREFIX_CACHE_N", "3").prefix_entries == 3u);
   BOOST_TEST(with("kv_memory", "2M").kv_bytes == 2u << 20);
+  BOOST_TEST(with("", "").disk.folder.empty());
+  BOOST_TEST(with("span_cache", "/a/b").disk.folder == "/a/b");
+  BOOST_TEST(with("span_cache_size", "3G").disk.max_bytes == uint64_t{3} << 30);
   BOOST_TEST((with("kv_type", "q8_0").kv_type == spnl::mistralrs::cpu::KvType::kQ8_0));
   BOOST_TEST(with("threads", "3").threads == 3);
   BOOST_TEST((with("", "").speculate == Speculate::kAuto));
@@ -287,8 +290,9 @@ BOOST_AUTO_TEST_CASE(settings_are_read_and_refused_by_name) {
         Pair{"MISTRALRS_PAGED_ATTN_BLOCK_SIZE", "1025"},
         Pair{"MISTRALRS_PAGED_ATTN_BLOCK_SIZE", "32x"}, Pair{"MISTRALRS_PAGED_ATTN", "maybe"},
         Pair{"MISTRALRS_PREFIX_CACHE_N", "-1"}, Pair{"kv_memory", "lots"},
-        Pair{"kv_memory", "99999999999999999999"}, Pair{"kv_type", "q3"}, Pair{"threads", "-2"},
-        Pair{"speculate", "yes"}, Pair{"MISTRALRS_ISQ", "HQQ4"}, Pair{"MISTRALRS_DEVICE", "cuda"},
+        Pair{"span_cache_size", "1x"}, Pair{"kv_memory", "99999999999999999999"},
+        Pair{"kv_type", "q3"}, Pair{"threads", "-2"}, Pair{"speculate", "yes"},
+        Pair{"MISTRALRS_ISQ", "HQQ4"}, Pair{"MISTRALRS_DEVICE", "cuda"},
         Pair{"MISTRALRS_DEVICE", "abacus"}})
     BOOST_CHECK_EXCEPTION(with(key, value), spnl::modelkit::Error, [&](const auto& e) {
       return std::string(e.what()).find(value) != std::string::npos;
