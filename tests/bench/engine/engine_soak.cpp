@@ -1,11 +1,11 @@
 // Random work from several sessions on several threads for some time: submits of plain prompts and
 // of prompts with spans in all modes, quotes of earlier outputs, prefills, scores, cancels,
-// samples, stops, full contexts, memory too short for what is asked, sessions that fall silent or
-// close in the middle; on models of all kinds of attention, all types of keys and values, with and
-// without speculation. Greedy answers are held against those of each prompt alone on a cold cache.
-// After each round nothing may be left: no block used, nothing running or waiting. Best built with
-// SPNL_SANITIZE=address, or thread.
-// Use: engine_soak SECONDS [MODEL...] (default: random models). Exit 1 on the first fault.
+// samples, stops, fragments on disk, full contexts, memory too short for what is asked, sessions
+// that fall silent or close in the middle; on models of all kinds of attention, all types of keys
+// and values, with and without speculation. Greedy answers are held against those of each prompt
+// alone on a cold cache. After each round nothing may be left: no block used, nothing running or
+// waiting. Best built with SPNL_SANITIZE=address, or thread. Use: engine_soak SECONDS [MODEL...]
+// (default: random models). Exit 1 on the first fault.
 #include <unistd.h>
 
 #include <atomic>
@@ -27,6 +27,7 @@
 #include "random_model.h"
 #include "span_prompts.h"
 #include "spnl/modelkit/error.h"
+#include "temporary_folder.h"
 
 namespace {
 
@@ -37,6 +38,7 @@ constexpr int kThreads = 4, kContext = 200;
 constexpr uint32_t kQuotedTokens = 9;
 constexpr size_t kPrompts = 30, kTrees = 40, kQuotes = 10, kQuotedBy = 3;
 constexpr std::chrono::seconds kRound(2);
+constexpr uint64_t kDiskBytes = 4 << 20;  // less than all that is asked
 
 std::atomic<uint64_t> g_requests{0}, g_tokens{0}, g_checked{0}, g_cancelled{0}, g_refused{0},
     g_quotes{0}, g_cached{0}, g_faults{0};
@@ -344,13 +346,14 @@ struct Variant {
   size_t prefix_entries;
   Speculate speculate;
   bool paged;
+  bool disk = false;
 };
 constexpr Variant kVariants[] = {
     {cpu::KvType::kF16, 32, 0, 16, Speculate::kOff, true},
-    {cpu::KvType::kF16, 1, 2, 16, Speculate::kNgram, true},
+    {cpu::KvType::kF16, 1, 2, 16, Speculate::kNgram, true, true},
     {cpu::KvType::kBF16, 8, 2, 0, Speculate::kAuto, true},
-    {cpu::KvType::kQ8_0, 16, 2, 16, Speculate::kNgram, true},
-    {cpu::KvType::kF32, 32, 4, 16, Speculate::kAuto, true},
+    {cpu::KvType::kQ8_0, 16, 2, 16, Speculate::kNgram, true, true},
+    {cpu::KvType::kF32, 32, 4, 16, Speculate::kAuto, true, true},
     {cpu::KvType::kF16, 32, 8, 2, Speculate::kNgram, false},
 };
 
@@ -392,10 +395,12 @@ class Subject {
     s.prefix_entries = variant.prefix_entries;
     s.speculate = variant.speculate;
     s.paged = variant.paged;
+    if (variant.disk) s.disk = {folder_->path, kDiskBytes, 0};
     return s;
   }
 
   const Load load_;
+  const std::unique_ptr<test::TemporaryFolder> folder_ = std::make_unique<test::TemporaryFolder>();
   std::map<cpu::KvType, std::vector<Question>> questions_;
   std::map<cpu::KvType, uint64_t> token_bytes_;
 };

@@ -13,6 +13,7 @@
 
 #include "random_model.h"
 #include "span_client.h"
+#include "temporary_folder.h"
 
 using namespace spnl::mistralrs;
 using namespace spnl::mistralrs::test;
@@ -20,20 +21,6 @@ namespace fs = std::filesystem;
 namespace modelkit = spnl::modelkit;
 
 namespace {
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    // In memory where that can be: each file waits for the disk, which others may use.
-    const fs::path memory = "/dev/shm";
-    const fs::path place = fs::is_directory(memory) ? memory : fs::temp_directory_path();
-    std::string name = (place / "span_store_XXXXXX").string();
-    BOOST_TEST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~TemporaryFolder() { fs::remove_all(path); }
-  fs::path path;
-};
 
 std::vector<fs::path> files_of(const fs::path& folder, const std::string& extension = ".kv") {
   std::vector<fs::path> files;
@@ -141,7 +128,7 @@ BOOST_AUTO_TEST_CASE(any_prompt_has_the_same_bits_from_disk) {
   std::vector<SpanPrompt> prompts;
   std::vector<SpanRequest> requests;
   for (int i = 0; i < 40; ++i) {
-    prompts.push_back(random_prompt(random, 3));
+    prompts.push_back(random_prompt(random, {.depth = 3}));
     requests.push_back(spans_of(prompts.back(), static_cast<SpanMode>(random() % 3), 4,
                                 static_cast<SpanContext>(random() % 4)));
   }

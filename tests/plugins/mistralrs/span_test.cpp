@@ -5,6 +5,7 @@
 
 #include "span_client.h"
 #include "spnl/modelkit/error.h"
+#include "temporary_folder.h"
 
 using namespace spnl::mistralrs;
 using namespace spnl::mistralrs::test;
@@ -287,6 +288,28 @@ BOOST_AUTO_TEST_CASE(outputs_are_seen_as_they_were_computed) {
     BOOST_TEST(asker.ask(other, spans_of(other, SpanMode::kBlock)).computed(other.spans[0]) > 20);
     BOOST_TEST(blocks_in_use(*model) == 0);
   }
+}
+
+// What is read from disk needs nothing computed that it once saw.
+BOOST_AUTO_TEST_CASE(quotes_on_disk_need_nothing_from_before_them) {
+  const TemporaryFolder folder;
+  Settings settings = exact_numbers(8);
+  settings.disk = {folder.path, 1 << 30, 0};
+  const auto model = load(kModel, settings);
+  Asker asker(*model);
+  const Quotes quotes = write_and_quote(asker, SpanMode::kBlock);
+  const SpanRequest spans = spans_of(quotes.outer, SpanMode::kBlock);
+  model->runtime()->kept->clear();
+  const Answer cold = asker.ask(quotes.outer, spans);
+  model->runtime()->disk->close();
+  model->runtime()->kept->clear();
+  const uint64_t before = model->runtime()->counters.prefill_tokens;
+  const Answer warm = asker.ask(quotes.outer, spans);
+  BOOST_TEST((warm.logprobs == cold.logprobs));
+  for (const auto& span : quotes.outer.spans) BOOST_TEST(warm.computed(span) == 0);
+  BOOST_TEST(model->runtime()->counters.prefill_tokens - before == 12u);
+  BOOST_TEST(warm.computed() == 12);
+  BOOST_TEST(blocks_in_use(*model) == 0);
 }
 
 BOOST_AUTO_TEST_CASE(quotes_that_are_computed_again_need_nothing_from_before_them) {
