@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Speed beside other engines on the same files and the same threads, and beside what the machine can do.
 
-Ours and each peer run one after the other, round after round, and the machine's limits are measured anew before each
-case of a round: other guests of a host change them by half within minutes. Printed are medians, the ratio of each
-round's pair (median, least, most), shares of the limits of the same round, and whether the bars below are reached.
+Ours and each peer run one after the other, round after round, and the machine's limits are measured right before and
+after each run of ours: other guests of a host change them by half within seconds. Printed are medians, the ratio of each
+round's pair (median, least, most), shares of the mean of the two limits, and whether the bars below are reached.
 
   cmake --preset release -DSPNL_BENCHMARKS=ON
   cmake --build --preset release --target spnl-host mistralrs kernel_bench gemm_peak
@@ -92,7 +92,7 @@ class Model:
         return min(products / self.products, case.sequences * machine["read_gbytes"] * 1e9 / self.step_bytes(case))
 
 
-def measure_machine(options):
+def machine_now(options):
     return {**run_json(options, [BINARIES / "gemm_peak", options.threads]),
             **run_json(options, [BINARIES / "kernel_bench", options.threads, "", "peaks"])}
 
@@ -116,7 +116,8 @@ def measure(options, model, case):
     peers = [p for p in options.peers if p != "mistral_rs" or (case.sequences == 1 and case.prompt <= 512)]
     rounds = []
     for _ in range(options.rounds):
-        rounds.append({"machine": measure_machine(options), "ours": ours(options, model, case),
+        before, mine, after = machine_now(options), ours(options, model, case), machine_now(options)
+        rounds.append({"machine": {key: (before[key] + after[key]) / 2 for key in before}, "ours": mine,
                        **{p: peer(options, p, model, case) for p in peers}})
     return [row(model, case, part, rounds, peers) for part in ("prefill", "decode")]
 
