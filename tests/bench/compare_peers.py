@@ -2,8 +2,8 @@
 """Speed beside other engines on the same files and the same threads, and beside what the machine can do.
 
 Ours and each peer run one after the other, round after round, and the machine's limits are measured right before and
-after each run of ours: other guests of a host change them by half within seconds. Printed are medians, the ratio of each
-round's pair (median, least, most), shares of the mean of the two limits, and whether the bars below are reached.
+after each run of ours: other guests of a host change them by half within seconds. Printed are medians, the ratio of
+each round's pair (median, least, most), shares of the mean of the two limits, and whether the bars below are reached.
 
   cmake --preset release -DSPNL_BENCHMARKS=ON
   cmake --build --preset release --target spnl-host mistralrs kernel_bench gemm_peak
@@ -15,6 +15,7 @@ llama.cpp or a fork: --batched-bench NAME=PROGRAM.
 """
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -79,7 +80,7 @@ class Model:
         self.kv_bytes, self.window = facts["memory"]["kv_bytes_per_1000_tokens"] / 1000, facts.get("window")
 
     def step_bytes(self, case):
-        """What a decode step must read; keys and values that windows leave out would need the layers: none are counted."""
+        """What a decode step must read. Keys and values that windows leave out differ by layer: then none count."""
         depth = case.prompt + case.gen / 2
         kept = 0 if self.window and self.window < case.prompt else self.kv_bytes * depth
         return self.bytes + case.sequences * kept
@@ -105,14 +106,14 @@ def ours(options, model, case):
 
 def peer(options, name, model, case):
     program = options.batched_bench.get(name)
+    repeat = 1 if name == "mistral_rs" else case.repeat  # a prompt takes it half a minute
     script = ["batched_bench_speed.py", program] if program else [f"{name}_speed.py"]
     return run_json(options, [options.peer_python, HERE / "peers" / script[0], *script[1:], model.path,
                               "--prompt", case.prompt, "--gen", case.gen, "--sequences", case.sequences,
-                              "--threads", options.threads, "--repeat", case.repeat])
+                              "--threads", options.threads, "--repeat", repeat])
 
 
 def measure(options, model, case):
-    # mistral.rs takes one sequence, and minutes for long prompts.
     peers = [p for p in options.peers if p != "mistral_rs" or (case.sequences == 1 and case.prompt <= 512)]
     rounds = []
     for _ in range(options.rounds):
@@ -166,20 +167,33 @@ def attention_share(rows):
     return shares
 
 
-def show(result):
-    beside = "; ".join(f"{engine} {statistics.median(result['rates'][engine]):.1f}: {statistics.median(r):.2f} x "
-                       f"({r[0]:.2f} to {r[-1]:.2f})" for engine, r in result["ratios"].items())
-    bars = ", ".join(f"{'pass' if reached else 'FAIL'} ({what} of {bar:g})" for what, bar, reached in result["bars"])
-    print(f"{result['model']:28} {result['case']:12} {result['part']:7} "
-          f"{statistics.median(result['rates']['ours']):8.1f} tokens/s, "
-          f"{100 * statistics.median(result['shares']):3.0f}% of the limit | {beside or '-'} | {bars or '-'}", flush=True)
+def show_header(options):
+    print(f"| {'model':26} | {'case':12} | part    | tokens/s | of limit | "
+          + " | ".join(f"{'x ' + peer:>22}" for peer in options.peers) + " | bars |")
+    print("|" + " --- |" * (6 + len(options.peers)), flush=True)
+
+
+def show(options, result):
+    def ratio(peer):
+        values = result["ratios"].get(peer)
+        return f"{statistics.median(values):.2f} ({values[0]:.2f} to {values[-1]:.2f})" if values else ""
+
+    bars = ", ".join(f"{bar:g} x {verdict(reached)}" if what == "ratio" else f"{100 * bar:.0f}% {verdict(reached)}"
+                     for what, bar, reached in result["bars"])
+    print(f"| {result['model']:26} | {result['case']:12} | {result['part']:7} | "
+          f"{statistics.median(result['rates']['ours']):8.1f} | {100 * statistics.median(result['shares']):7.0f}% | "
+          + " | ".join(f"{ratio(peer):>22}" for peer in options.peers) + f" | {bars} |", flush=True)
+
+
+def verdict(reached):
+    return "pass" if reached else "FAIL"
 
 
 def show_attention(shares):
     for model, share in shares.items():
-        bar = "pass" if share <= MOST_ATTENTION[1] else "FAIL"
-        verdict = f" | {bar} (at most {MOST_ATTENTION[1]:g})" if MOST_ATTENTION[0] in model else ""
-        print(f"{model:28} attention takes {100 * share:.0f}% of a prompt of 4096{verdict}", flush=True)
+        bar = f", at most {100 * MOST_ATTENTION[1]:.0f}%: {verdict(share <= MOST_ATTENTION[1])}"
+        print(f"{model}: attention takes {100 * share:.0f}% of a prompt of 4096"
+              + (bar if MOST_ATTENTION[0] in model else ""))
 
 
 def medians(results, key):
@@ -199,15 +213,15 @@ def draw(results, path):
     edges = sorted([*span, products / reading])
     axes.plot(edges, [min(products, reading * x) for x in edges], "k-", lw=1,
               label=f"{products:.0f} GMAC/s of int8 products, {reading:.0f} GB/s of reading")
-    models = list(dict.fromkeys(r["model"] for r in results))
+    marks = dict(zip(dict.fromkeys(r["model"] for r in results), itertools.cycle("os^Dvp*")))
     engines = list(dict.fromkeys(e for r in results for e in r["rates"]))
-    colours = dict(zip(engines, ("#4477aa", "#cc6644", "#88aa44", "#aa66aa", "#888888")))
+    colours = dict(zip(engines, itertools.cycle(("#4477aa", "#cc6644", "#88aa44", "#aa66aa", "#888888"))))
     for result in results:
         for engine, rates in result["rates"].items():
             axes.plot(result["products_per_byte"], statistics.median(rates) * result["products_per_token"] * 1e-9,
-                      "os^Dvp*"[models.index(result["model"]) % 7], color=colours[engine], ms=7 if engine == "ours" else 5)
-    for index, model in enumerate(models):
-        axes.plot([], [], "os^Dvp*"[index % 7], color="black", label=model)
+                      marks[result["model"]], color=colours[engine], ms=7 if engine == "ours" else 5)
+    for model, mark in marks.items():
+        axes.plot([], [], mark, color="black", label=model)
     for engine in engines:
         axes.plot([], [], "s", color=colours[engine], label="spnl" if engine == "ours" else engine)
     axes.set(xscale="log", yscale="log", xlabel="multiply-adds per byte that must be read", ylabel="GMAC/s")
@@ -219,7 +233,7 @@ def draw(results, path):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", type=pathlib.Path)
+    parser.add_argument("models", nargs="*", type=pathlib.Path)
     parser.add_argument("--peer-python", default=sys.executable)
     parser.add_argument("--peers", type=lambda text: [p for p in text.split(",") if p], default=["llama_cpp"],
                         help="llama_cpp,mistral_rs or empty")
@@ -229,6 +243,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prefix", type=shlex.split, default=[],
                         help="command to run each measurement under: 'chrt -f 1', 'flock FILE'")
+    parser.add_argument("--earlier", type=pathlib.Path, nargs="+", default=[], help="what --json wrote: shown again too")
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--chart", type=pathlib.Path)
     options = parser.parse_args()
@@ -239,18 +254,22 @@ def arguments():
 
 def main():
     options = arguments()
-    results = []
+    show_header(options)
+    results = [result for path in options.earlier for result in json.loads(path.read_text())["results"]]
+    for result in results:
+        show(options, result)
     for path in options.models:
         model = Model(options, path)
         for case in CASES:
             if case.name in options.cases:
                 results += measure(options, model, case)
                 for result in results[-2:]:
-                    show(result)
+                    show(options, result)
     shares = attention_share(results)
     show_attention(shares)
-    print(f"{options.threads} threads; medians: oneDNN int8 {medians(results, 'int8_gemm_gmacs'):.0f} GMAC/s, bare "
-          f"instructions {medians(results, 'int8_gmacs'):.0f} GMAC/s, reading {medians(results, 'read_gbytes'):.1f} GB/s")
+    products, bare, reading = (medians(results, key) for key in ("int8_gemm_gmacs", "int8_gmacs", "read_gbytes"))
+    print(f"{options.threads} threads; medians: oneDNN int8 {products:.0f} GMAC/s, bare instructions {bare:.0f} GMAC/s, "
+          f"reading {reading:.1f} GB/s")
     if options.json:
         options.json.write_text(json.dumps({"results": results, "attention": shares}, indent=1) + "\n")
     if options.chart:
