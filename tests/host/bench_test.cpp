@@ -3,6 +3,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "json_of.h"
+#include "terminal_process.h"
 
 using namespace spnl::host_test;
 
@@ -161,4 +162,14 @@ BOOST_AUTO_TEST_CASE(failures_are_one_line) {
   HostResult nowhere = run_host({"bench", "-m", "nosuch/model"});
   BOOST_TEST(nowhere.exit_code == 3);
   BOOST_TEST(contains(nowhere.errors, "nosuch"));
+}
+
+BOOST_AUTO_TEST_CASE(a_terminal_shows_progress_until_the_figures_come) {
+  TerminalProcess process(
+      {"bench", "-m", "fake/slow", "--depth", "0", "--gen-tokens", "40", "--repeat", "3"});
+  BOOST_TEST(process.wait_for("measuring "));
+  BOOST_TEST(process.wait_for("%"));
+  BOOST_TEST(process.finish() == 0);
+  for (const std::string& line : screen(process.written(), 80))
+    BOOST_TEST(!contains(line, "measuring"), line);
 }
