@@ -400,7 +400,7 @@ class Subject {
   }
 
   const Load load_;
-  const std::unique_ptr<test::TemporaryFolder> folder_ = std::make_unique<test::TemporaryFolder>();
+  std::unique_ptr<test::TemporaryFolder> folder_ = std::make_unique<test::TemporaryFolder>();
   std::map<cpu::KvType, std::vector<Question>> questions_;
   std::map<cpu::KvType, uint64_t> token_bytes_;
 };
