@@ -223,13 +223,17 @@ struct Unit {
   V::F d = V::zero(), dmin = V::zero();
 };
 
-/// Asks for the group that a product of T tokens reaches some time later. One token waits for
-/// memory all the time, and the hardware looks ahead well enough; many leave it no room for that.
+/// Asks for the groups that a product of T tokens reaches some time later: first from memory, then
+/// from L2, since few lines can be on their way to L1 at once. One token waits for memory all the
+/// time, and the hardware looks ahead well enough; many leave it no room for that.
 template <Storage S, int T>
 SPNL_INLINE void prefetch_group(const uint8_t* group) {
-  constexpr int kAhead = 4096, kLine = 64;
+  constexpr int kToL1 = 2048, kToL2 = 8192, kLine = 64;
   if constexpr (T < 4) return;
-  for (int i = 0; i < group_bytes(S, V::kLanes); i += kLine) __builtin_prefetch(group + kAhead + i);
+  for (int i = 0; i < group_bytes(S, V::kLanes); i += kLine) {
+    __builtin_prefetch(group + kToL1 + i, /*write=*/0, /*locality=*/3);
+    __builtin_prefetch(group + kToL2 + i, /*write=*/0, /*locality=*/2);
+  }
 }
 
 /// acc += group `j` of a unit times T tokens' block of the same columns, of either plane.
