@@ -23,7 +23,7 @@ namespace {
 
 /// A run is cut into splits of this many slots, counted from its first: the unit that partial
 /// results are made for and merged by, whether one thread does all splits or many threads one each.
-constexpr int32_t kSplitKeys = 8 * kKeyTile;
+constexpr int32_t kSplitKeys = 4 * kKeyTile;
 /// Query heads of a kv head that one thread takes: more (latent attention) are shared out.
 constexpr int kMaxTileHeads = 16;
 constexpr float kNegInf = -std::numeric_limits<float>::infinity();
@@ -218,6 +218,17 @@ void merge_rows(const Problem& p, int q_rows, const float* max, const float* sum
   }
 }
 
+/// Whether any row of the tile sees any slot of the run.
+bool sees(const Problem& p, const Tile& tile, const KvRun& run) {
+  const int64_t first = int64_t{run.e0} + run.offset, last = first + (run.hi - run.lo) - 1;
+  for (int r = 0; r < tile.rows; ++r) {
+    const int64_t position = p.positions.at[static_cast<size_t>(tile.first_row + r)];
+    const int64_t from = p.params.window > 0 ? position - p.params.window + 1 : first;
+    if (std::max(first, from) <= std::min(last, position)) return true;
+  }
+  return false;
+}
+
 /// All runs of a tile, in order, by one thread.
 void attend_tile(const Problem& p, const Tile& tile) {
   Workspace& w = workspace();
@@ -226,7 +237,7 @@ void attend_tile(const Problem& p, const Tile& tile) {
   bool turned = false;
   int32_t turned_offset = 0;
   for (const KvRun& run : tile.sequence->runs) {
-    if (run.hi <= run.lo) continue;
+    if (!sees(p, tile, run)) continue;
     if (!turned || run.offset != turned_offset) rotate_queries(p, tile, run.offset, w);
     turned = true;
     turned_offset = run.offset;
@@ -246,14 +257,32 @@ struct Piece {
   int32_t split;
 };
 
+/// What one call hands out, in memory that the calling thread keeps.
+struct Work {
+  std::vector<Tile> tiles;
+  std::vector<Piece> pieces;
+  std::vector<float> max, sum, part;  ///< of each piece
+  std::vector<uint8_t> visible;
+};
+
+Work& cleared_work() {
+  static thread_local Work work;
+  work.tiles.clear();
+  work.pieces.clear();
+  return work;
+}
+
 /// Few tiles and long runs (decoding a few sequences): splits go to threads, results are merged in
 /// order.
-void attend_pieces(ThreadTeam& team, const Problem& p, const std::vector<Tile>& tiles,
-                   const std::vector<Piece>& pieces) {
+void attend_pieces(ThreadTeam& team, const Problem& p, Work& work) {
+  const std::vector<Tile>& tiles = work.tiles;
+  const std::vector<Piece>& pieces = work.pieces;
   const auto dim = static_cast<size_t>(p.padded_value());
   const auto n = static_cast<size_t>(p.tile_heads());  // one row each
-  std::vector<float> max(pieces.size() * n), sum(pieces.size() * n), part(pieces.size() * n * dim);
-  std::vector<uint8_t> visible(pieces.size());
+  work.max.resize(pieces.size() * n);
+  work.sum.resize(pieces.size() * n);
+  work.part.resize(pieces.size() * n * dim);
+  work.visible.resize(pieces.size());
   std::atomic<size_t> next{0};
   team.run([&](int) {
     Workspace& w = workspace();
@@ -261,16 +290,17 @@ void attend_pieces(ThreadTeam& team, const Problem& p, const std::vector<Tile>& 
     for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pieces.size();) {
       const Tile& tile = tiles[static_cast<size_t>(pieces[i].tile)];
       rotate_queries(p, tile, pieces[i].run->offset, w);
-      visible[i] = attend_split(p, tile, *pieces[i].run, pieces[i].split, w, &max[i * n],
-                                &sum[i * n], &part[i * n * dim]);
+      work.visible[i] = attend_split(p, tile, *pieces[i].run, pieces[i].split, w, &work.max[i * n],
+                                     &work.sum[i * n], &work.part[i * n * dim]);
     }
   });
   Workspace& w = workspace();
   for (size_t t = 0, i = 0; t < tiles.size(); ++t) {
     clear_state(w);
     for (; i < pieces.size() && pieces[i].tile == static_cast<int>(t); ++i) {
-      if (visible[i])
-        merge_rows(p, tiles[t].q_rows(), &max[i * n], &sum[i * n], &part[i * n * dim], w);
+      if (!work.visible[i]) continue;
+      merge_rows(p, tiles[t].q_rows(), &work.max[i * n], &work.sum[i * n], &work.part[i * n * dim],
+                 w);
     }
     write_rows(p, tiles[t], w);
   }
@@ -326,7 +356,8 @@ void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer&
                      float* out, int64_t ld_out) {
   const Problem p{kernels(isa), rope,      layer,     params, queries,
                   ld_queries,   positions, sequences, out,    ld_out};
-  std::vector<Tile> tiles;
+  Work& work = cleared_work();
+  std::vector<Tile>& tiles = work.tiles;
   const int per_tile = p.tile_rows(), group = p.group();
   int64_t most_rows = 0;
   for (const AttentionSequence& sequence : sequences) {
@@ -343,17 +374,13 @@ void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer&
   }
   if (tiles.empty()) return;
   if (most_rows == 1 && team.size() > 1 && tiles.size() < 4 * static_cast<size_t>(team.size())) {
-    std::vector<Piece> pieces;
     for (size_t t = 0; t < tiles.size(); ++t) {
       for (const KvRun& run : tiles[t].sequence->runs) {
         for (int32_t s = 0; s < split_count(run); ++s)
-          pieces.push_back({static_cast<int>(t), &run, s});
+          work.pieces.push_back({static_cast<int>(t), &run, s});
       }
     }
-    if (pieces.size() > tiles.size()) {
-      attend_pieces(team, p, tiles, pieces);
-      return;
-    }
+    if (work.pieces.size() > tiles.size()) return attend_pieces(team, p, work);
   }
   std::atomic<size_t> next{0};
   team.run([&](int) {
