@@ -171,8 +171,8 @@ int run_program(int argc, char** argv) {
 /// Everything of ours is closed by now. What static destructors of libraries would undo piece by
 /// piece (libtorch: a sixth of a short run) the system takes back at once.
 [[noreturn]] void end_process(int code) {
-#if defined(__SANITIZE_ADDRESS__)
-  std::exit(code);  // leaks are looked for there
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  std::exit(code);  // where leaks and races are told
 #else
   std::fflush(nullptr);
   std::_Exit(code);
