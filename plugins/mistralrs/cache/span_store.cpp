@@ -45,7 +45,7 @@ void SpanStore::close() {
 }
 
 bool SpanStore::read(const ChainKey& end, const Chain& chain, std::span<const int32_t> blocks,
-                     int64_t first) {
+                     int64_t first) try {
   using Clock = std::chrono::steady_clock;
   const Clock::time_point begin = Clock::now();
   const SpanName name{group_, end};
@@ -63,6 +63,8 @@ bool SpanStore::read(const ChainKey& end, const Chain& chain, std::span<const in
   read_bytes_ += static_cast<double>(SpanFileLayout(memory_, chain.rows()).bytes()) + kBytesToOpen;
   read_seconds_ += std::chrono::duration<double>(Clock::now() - begin).count();
   return true;
+} catch (const std::bad_alloc&) {
+  return false;
 }
 
 bool SpanStore::worth_writing(const Chain& chain) const {
