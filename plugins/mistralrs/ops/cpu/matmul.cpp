@@ -14,10 +14,11 @@ namespace {
 struct Plan {
   Plan(const PackedMatrix::Impl& w, const Tiling& tiling, int threads) {
     constexpr int64_t kCacheBytes = 256 << 10;  // of weights, kept in L2 while tiles of x go by
-    constexpr int64_t kLeastBytes = 32 << 10;   // for one row of x: several times what asking costs
+    // For one row of x. Asking for an item costs as much as 2 KB of it, but few of one row's are.
+    const int64_t least_bytes = tiling.m == 1 ? 8 << 10 : 32 << 10;
     const int64_t most = std::max<int64_t>(1, kCacheBytes / w.panel_bytes);
     const int64_t least = std::min(
-        {kLeastBytes / tiling.m / w.panel_bytes + 1, (w.panels + threads - 1) / threads, most});
+        {least_bytes / tiling.m / w.panel_bytes + 1, (w.panels + threads - 1) / threads, most});
     panels_per_item = std::clamp<int64_t>(w.panels / (threads * 8), least, most);
     panel_blocks = (w.panels + panels_per_item - 1) / panels_per_item;
     const int64_t cuts = std::max<int64_t>(1, threads * 8 / panel_blocks);
@@ -186,15 +187,18 @@ void matmul(ThreadTeam& team, MatmulScratch& scratch, std::span<const MatmulGrou
   const KernelTable& table = kernels(all.front().source->outputs.front().weight->impl().isa);
   std::vector<Plan>& plans = scratch.impl().plans;
   plans.clear();
-  int64_t items = 0;
+  int64_t items = 0, most_rows = 0;
   for (const Activations& x : all.first(count)) {
+    most_rows = std::max(most_rows, x.tiling.m);
     for (const MatmulOutput& output : x.source->outputs)
       items += plans.emplace_back(output.weight->impl(), x.tiling, team.size()).items();
   }
   if (!apart) prepare(team, table, all);
   // Half of the items have their thread from the start: all threads must come by anyhow, and each
-  // asking for an item costs a small product dear.
-  const int64_t own = items / (2 * team.size());
+  // asking for an item costs a small product dear. Of one row, whose items are done in a moment,
+  // seven eighths: what is left evens out when threads end.
+  const int64_t eighths = most_rows == 1 ? 7 : 4;
+  const int64_t own = items * eighths / (8 * team.size());
   std::atomic<int64_t> next{own * team.size()};
   team.run([&](int worker) {
     const auto inputs = apart ? all.subspan(static_cast<size_t>(worker) * count, count) : all;
