@@ -22,6 +22,8 @@ namespace modelkit = spnl::modelkit;
 
 namespace {
 
+constexpr uint32_t kTokens = 5;  // of an answer
+
 std::vector<fs::path> files_of(const fs::path& folder, const std::string& extension = ".kv") {
   std::vector<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder))
@@ -45,8 +47,15 @@ void put_content(const fs::path& path, const std::string& content) {
   std::ofstream(path, std::ios::binary) << content;
 }
 
-Settings on_disk(const fs::path& folder) {
+/// One thread: many short steps, and teams wait for each other on a machine that is busy.
+Settings in_memory() {
   Settings s = base();
+  s.threads = 1;
+  return s;
+}
+
+Settings on_disk(const fs::path& folder) {
+  Settings s = in_memory();
   s.disk.folder = folder;
   s.disk.worth = 0;
   return s;
@@ -67,7 +76,7 @@ struct Loaded {
 std::vector<Answer> answers_of(Model& model, const std::vector<SpanPrompt>& prompts,
                                const std::vector<SpanRequest>& requests) {
   Asker asker(model);
-  for (size_t i = 0; i < prompts.size(); ++i) asker.ask(prompts[i], requests[i], 12);
+  for (size_t i = 0; i < prompts.size(); ++i) asker.ask(prompts[i], requests[i], kTokens);
   return asker.answers;
 }
 
@@ -95,7 +104,7 @@ BOOST_AUTO_TEST_CASE(a_restarted_model_reads_what_it_computed) {
   for (const auto type : {cpu::KvType::kF32, cpu::KvType::kF16, cpu::KvType::kBF16})
     for (const SpanMode mode : {SpanMode::kBlock, SpanMode::kBlend}) {
       const TemporaryFolder folder;
-      Settings settings = base(), disk = on_disk(folder.path);
+      Settings settings = in_memory(), disk = on_disk(folder.path);
       settings.kv_type = disk.kv_type = type;
       const std::vector<SpanPrompt> prompts = {documents({0, 1, 2, 3}), documents({3, 1, 0})};
       const std::vector<SpanRequest> requests = {spans_of(prompts[0], mode, 5),
@@ -132,7 +141,7 @@ BOOST_AUTO_TEST_CASE(any_prompt_has_the_same_bits_from_disk) {
     requests.push_back(spans_of(prompts.back(), static_cast<SpanMode>(random() % 3), 4,
                                 static_cast<SpanContext>(random() % 4)));
   }
-  Settings settings = base();
+  Settings settings = in_memory();
   settings.block_size = 8;
   Settings disk = on_disk(folder.path);
   disk.block_size = 8;
@@ -149,7 +158,7 @@ BOOST_AUTO_TEST_CASE(any_prompt_has_the_same_bits_from_disk) {
 BOOST_AUTO_TEST_CASE(the_state_of_memory_and_disk_changes_nothing) {
   const TemporaryFolder folder;
   Random random(3);
-  Settings settings = base();
+  Settings settings = in_memory();
   settings.block_size = 8;
   std::vector<SpanPrompt> prompts;
   std::vector<SpanRequest> requests;
@@ -168,7 +177,7 @@ BOOST_AUTO_TEST_CASE(the_state_of_memory_and_disk_changes_nothing) {
     std::vector<std::pair<size_t, size_t>> asked;  // answer, prompt
     for (int i = 0; i < 30; ++i) {
       const size_t p = random() % prompts.size();
-      const size_t a = asker.submit(prompts[p], requests[p], 12);
+      const size_t a = asker.submit(prompts[p], requests[p], kTokens);
       if (random() % 6 == 0)
         asker.session.cancel(asker.sequences[a]);
       else
@@ -262,10 +271,9 @@ BOOST_AUTO_TEST_CASE(two_engines_share_a_folder_at_the_same_time) {
     prompts.push_back(documents({i, i + 1, i + 2}, 20, i));
     requests.push_back(spans_of(prompts.back(), SpanMode::kBlock));
   }
-  Settings settings = base();
+  Settings settings = in_memory();
   const auto want = answers_of(settings, prompts, requests);
   Settings disk = on_disk(folder.path / "made" / "by both");
-  disk.threads = 1;
   std::vector<std::vector<Answer>> got(2);
   std::vector<std::thread> threads;
   for (auto& answers : got)
