@@ -22,6 +22,7 @@ struct Result {
   std::vector<int32_t> tokens;
   std::string text;
   std::optional<Finish> finish;
+  std::string error;
   int64_t cached = 0;
   int finishes = 0;
 };
@@ -37,6 +38,7 @@ struct Client {
               r.text += e.text;
               if (e.finished) {
                 r.finish = e.sequence->finish;
+                r.error = e.sequence->error;
                 r.cached = e.sequence->cached_tokens();
                 ++r.finishes;
               } else {

@@ -69,4 +69,11 @@ inline double off_by(const std::vector<float>& got, const std::vector<float>& wa
   return worst / (*high - *low);
 }
 
+inline std::vector<float> log_softmax(std::vector<float> logits) {
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(double{logit});
+  for (float& logit : logits) logit -= static_cast<float>(std::log(sum));
+  return logits;
+}
+
 }  // namespace spnl::mistralrs::test

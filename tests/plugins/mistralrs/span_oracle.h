@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/transformer.h"
+#include "delegating_ops.h"
 #include "span_prompts.h"
 
 namespace spnl::mistralrs::test {
@@ -19,39 +19,17 @@ struct DenseRow {
   std::vector<int32_t> distance;  ///< to each row; negative: hidden
 };
 
-/// Attention from the matrix, in double, keys turned by the distance; all else from `inner`.
-class DenseOps final : public Ops {
+/// Attention from the matrix, in double, keys turned by the distance.
+class DenseOps final : public DelegatingOps {
  public:
-  DenseOps(std::unique_ptr<Ops> inner, const std::vector<DenseRow>& rows, bool long_rope)
-      : inner_(std::move(inner)), rows_(rows), long_rope_(long_rope) {}
+  using DelegatingOps::DelegatingOps;
 
-  std::string_view name() const override { return "dense"; }
-  std::unique_ptr<Matrix> load_matrix(const modelkit::Weight& weight) override {
-    return inner_->load_matrix(weight);
+  /// For the next forward, which is over these rows.
+  void see(const std::vector<DenseRow>& rows, bool long_rope) {
+    rows_ = &rows;
+    long_rope_ = long_rope;
+    angles_.clear();
   }
-  void embed(const modelkit::Weight& table, std::span<const int32_t> ids, float scale,
-             Rows y) override {
-    inner_->embed(table, ids, scale, y);
-  }
-  void norm(const cpu::NormParams& params, Rows x, Rows y) override { inner_->norm(params, x, y); }
-  void linear(std::span<const LinearGroup> groups) override { inner_->linear(groups); }
-  void activate(cpu::Activation activation, Rows gate, Rows up) override {
-    inner_->activate(activation, gate, up);
-  }
-  void add_scaled(Rows x, float scale, Rows y) override { inner_->add_scaled(x, scale, y); }
-  void scale_and_cap(float scale, float cap, Rows x) override {
-    inner_->scale_and_cap(scale, cap, x);
-  }
-  void copy(Rows from, Rows to) override { inner_->copy(from, to); }
-  void route(const cpu::RouterParams& params, Rows logits, std::span<int32_t> experts,
-             std::span<float> weights) override {
-    inner_->route(params, logits, experts, weights);
-  }
-  void combine(Rows parts, std::span<const int32_t> places, std::span<const float> weights,
-               Rows y) override {
-    inner_->combine(parts, places, weights, y);
-  }
-  void add_gated(Rows x, Rows gate, Rows y) override { inner_->add_gated(x, gate, y); }
 
   void rope_store(const cpu::Rope&, const cpu::KvLayer& layer, Rows keys, Rows values,
                   const cpu::RowPositions&, std::span<const int64_t>) override {
@@ -71,15 +49,15 @@ class DenseOps final : public Ops {
                        const cpu::AttentionParams& params, Rows queries, const cpu::RowPositions&,
                        std::span<const cpu::AttentionSequence>, Rows out) override {
     const int32_t group = params.heads / layer.kv_heads;
-    for (size_t t = 0; t < rows_.size(); ++t)
+    for (size_t t = 0; t < rows_->size(); ++t)
       for (int32_t head = 0; head < params.heads; ++head) {
         const float* q = queries.data + static_cast<int64_t>(t) * queries.stride +
                          int64_t{head} * layer.head_dim;
         const int32_t kv = head / group;
-        std::vector<double> scores(rows_.size(), -INFINITY);
+        std::vector<double> scores(rows_->size(), -INFINITY);
         double top = params.sinks != nullptr ? params.sinks[head] : -INFINITY;
-        for (size_t s = 0; s < rows_.size(); ++s) {
-          const int32_t distance = rows_[t].distance[s];
+        for (size_t s = 0; s < rows_->size(); ++s) {
+          const int32_t distance = (*rows_)[t].distance[s];
           if (distance < 0 || (params.window > 0 && distance >= params.window)) continue;
           scores[s] =
               params.scale * turned_product(rope, q, keys_[s].data() + int64_t{kv} * layer.head_dim,
@@ -90,7 +68,7 @@ class DenseOps final : public Ops {
         }
         double sum = params.sinks != nullptr ? std::exp(params.sinks[head] - top) : 0;
         std::vector<double> mean(static_cast<size_t>(layer.value_dim));
-        for (size_t s = 0; s < rows_.size(); ++s) {
+        for (size_t s = 0; s < rows_->size(); ++s) {
           if (std::isinf(scores[s])) continue;
           const double weight = std::exp(scores[s] - top);
           sum += weight;
@@ -135,38 +113,34 @@ class DenseOps final : public Ops {
   }
 
   mutable std::map<std::pair<double, int32_t>, std::vector<std::pair<double, double>>> angles_;
-  const std::unique_ptr<Ops> inner_;
-  const std::vector<DenseRow>& rows_;
-  const bool long_rope_;
+  const std::vector<DenseRow>* rows_ = nullptr;
+  bool long_rope_ = false;
   std::vector<std::vector<float>> keys_, values_;
 };
 
-/// Logits of the last row.
-inline std::vector<float> dense_logits(const modelkit::ModelSpec& spec,
-                                       const std::vector<DenseRow>& rows, bool long_rope) {
-  DenseOps ops(make_reference_ops(), rows, long_rope);
-  const Weights weights = load_weights(ops, spec, 0, [](uint64_t, uint64_t) { return true; });
-  const KvCache no_cache(spec, cpu::KvType::kF32, 1, 1);
-  Transformer transformer(spec, weights, no_cache, ops, std::ssize(rows), 1);
-  Batch batch;
-  for (const DenseRow& row : rows) {
-    batch.ids.push_back(row.id);
-    batch.positions.push_back(0);
-    batch.long_rope.push_back(long_rope ? 1 : 0);
-    batch.slots.push_back(0);
-  }
-  batch.sequences.push_back({0, batch.rows(), {}});
-  transformer.forward(batch);
-  const std::vector<int32_t> last = {static_cast<int32_t>(rows.size()) - 1};
-  const Rows logits = transformer.logits(last);
-  return {logits.data, logits.data + spec.vocab_size};
-}
+/// One dense forward over all rows of a prompt.
+class DenseForward {
+ public:
+  explicit DenseForward(const modelkit::ModelSpec& spec) : forward_(spec) {}
 
-/// The rule of section 1.3, by token, from the tree of spans. For blend, spans must not be nested.
+  /// Logits of the last row.
+  std::vector<float> logits(const std::vector<DenseRow>& rows, bool long_rope) {
+    std::vector<int32_t> ids;
+    for (const DenseRow& row : rows) ids.push_back(row.id);
+    forward_.attention.see(rows, long_rope);
+    return forward_.last_logits(ids, long_rope);
+  }
+
+ private:
+  OracleForward<DenseOps> forward_;
+};
+
+/// The rule of section 1.3, by token, from the tree of spans. A line is what positions are counted
+/// along: the prompt (-1), or a span after its context.
 class SpanOracle {
  public:
   SpanOracle(const SpanPrompt& prompt, const SpanRequest& request)
-      : prompt_(prompt), request_(request) {
+      : prompt_(prompt), request_(request), tokens_(static_cast<int32_t>(prompt.ids.size())) {
     const uint64_t first_span = prompt.spans.empty() ? prompt.ids.size() : prompt.spans[0].begin;
     const uint64_t preamble = std::min(prompt.preamble, first_span);
     if (request.context == SpanContext::kPreamble) context_ = static_cast<int32_t>(preamble);
@@ -175,50 +149,64 @@ class SpanOracle {
   }
 
   std::vector<DenseRow> rows() const {
-    std::vector<Version> versions;  // stored rows, then those that blend computes again
-    const auto n = static_cast<int32_t>(prompt_.ids.size());
-    for (int32_t t = 0; t < n; ++t) {
-      const int32_t span = span_of(t);
-      if (span < 0 || request_.mode != SpanMode::kBlend || !computed_again(t, span)) {
-        versions.push_back({t, span, true});
-      } else {
-        versions.push_back({t, span, false});
-        versions.push_back({t, -1, true});
-      }
-    }
+    std::vector<Version> versions;
+    for (int32_t token = 0; token < tokens_; ++token) add_versions(token, versions);
     std::vector<DenseRow> rows;
     for (const Version& of : versions) {
       DenseRow row{prompt_.ids[static_cast<size_t>(of.token)], {}};
       for (const Version& seen : versions)
         row.distance.push_back(
-            sees(of, seen) ? position(of.token, of.span) - position(seen.token, of.span) : -1);
+            sees(of, seen) ? position(of.token, of.line) - position(seen.token, of.line) : -1);
       rows.push_back(std::move(row));
     }
     return rows;
   }
 
  private:
-  /// A token as computed in a span (-1: in the prompt); `current`: this one counts for what is
-  /// outside of the span.
+  /// A token as computed in a line. Blend computes the first of a span in the line around it again.
   struct Version {
-    int32_t token, span;
-    bool current;
+    int32_t token, line;
   };
+  static constexpr int32_t kNowhere = -2;
 
   const modelkit::EncodedSpan& span(int32_t i) const {
     return prompt_.spans[static_cast<size_t>(i)];
   }
-  bool inside(int32_t token, int32_t index) const {
-    return index < 0 || (token >= static_cast<int32_t>(span(index).begin) &&
-                         token < static_cast<int32_t>(span(index).end));
+  bool inside(int32_t token, int32_t line) const {
+    return line < 0 || (token >= static_cast<int32_t>(span(line).begin) &&
+                        token < static_cast<int32_t>(span(line).end));
   }
-  /// The innermost; the last token always counts as outside.
-  int32_t span_of(int32_t token) const {
-    int32_t found = -1;
-    if (token + 1 == static_cast<int32_t>(prompt_.ids.size())) return found;
+  /// The span in a line that a token is in, or the line itself.
+  int32_t child_of(int32_t token, int32_t line) const {
+    if (request_.mode == SpanMode::kExact) return line;
     for (int32_t i = 0; i < std::ssize(prompt_.spans); ++i)
-      if (inside(token, i)) found = i;
-    return found;
+      if (span(i).parent == line && inside(token, i)) return i;
+    return line;
+  }
+  void add_versions(int32_t token, std::vector<Version>& versions) const {
+    std::vector<int32_t> lines = {-1};
+    while (child_of(token, lines.back()) != lines.back())
+      lines.push_back(child_of(token, lines.back()));
+    for (size_t i = lines.size(); i-- > 0;) {
+      const int32_t line = current(token, lines[i]);
+      if (std::none_of(versions.begin(), versions.end(),
+                       [&](const Version& v) { return v.token == token && v.line == line; }))
+        versions.push_back({token, line});
+    }
+  }
+  /// Where the version of a token of a line was computed that counts in it. The prompt's last token
+  /// always counts as outside of spans.
+  int32_t current(int32_t token, int32_t line) const {
+    const int32_t child = child_of(token, line);
+    if (child == line || (line < 0 && token + 1 == tokens_) || computed_again(token, child))
+      return line;
+    return current(token, child);
+  }
+  bool computed_again(int32_t token, int32_t i) const {
+    const auto begin = static_cast<int32_t>(span(i).begin);
+    return request_.mode == SpanMode::kBlend &&
+           position(begin, span(i).parent) != context_length(i) &&
+           token - begin < static_cast<int32_t>(std::min<uint32_t>(request_.k, 1 << 20));
   }
   bool sees_prefix(int32_t i) const {
     return span(i).sees_prefix || request_.context == SpanContext::kPrefix;
@@ -232,33 +220,26 @@ class SpanOracle {
   int32_t context_length(int32_t i) const {
     return sees_prefix(i) ? position(group_begin(i), span(i).parent) : context_;
   }
-  /// Where a token stands for those of a span.
-  int32_t position(int32_t token, int32_t i) const {
-    if (i < 0) return token;
-    if (token >= static_cast<int32_t>(span(i).begin))
-      return context_length(i) + token - static_cast<int32_t>(span(i).begin);
-    return sees_prefix(i) ? position(token, span(i).parent) : token;
+  /// Where a token stands in a line.
+  int32_t position(int32_t token, int32_t line) const {
+    if (line < 0) return token;
+    if (token >= static_cast<int32_t>(span(line).begin))
+      return context_length(line) + token - static_cast<int32_t>(span(line).begin);
+    return sees_prefix(line) ? position(token, span(line).parent) : token;
   }
-  bool in_context(int32_t token, int32_t i) const {
-    if (!sees_prefix(i)) return token < context_;
-    const int32_t parent = span(i).parent;
-    if (token >= group_begin(i)) return false;
-    return parent < 0 || inside(token, parent) || in_context(token, parent);
-  }
-  bool computed_again(int32_t token, int32_t i) const {
-    const auto begin = static_cast<int32_t>(span(i).begin);
-    return begin != context_length(i) &&
-           token - begin < static_cast<int32_t>(std::min<uint32_t>(request_.k, 1 << 20));
+  /// Where the version of a token was computed that a line sees.
+  int32_t view(int32_t token, int32_t line) const {
+    if (inside(token, line)) return current(token, line);
+    if (!sees_prefix(line)) return token < context_ ? -1 : kNowhere;
+    return token < group_begin(line) ? view(token, span(line).parent) : kNowhere;
   }
   bool sees(const Version& of, const Version& seen) const {
-    if (seen.token > of.token) return false;
-    if (of.span < 0) return seen.current && (seen.token < of.token || seen.span < 0);
-    if (inside(seen.token, of.span)) return seen.span >= 0;
-    return seen.current && in_context(seen.token, of.span);
+    return seen.token <= of.token && view(seen.token, of.line) == seen.line;
   }
 
   const SpanPrompt& prompt_;
   const SpanRequest& request_;
+  const int32_t tokens_;
   int32_t context_ = 0;
 };
 
