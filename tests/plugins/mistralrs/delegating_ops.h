@@ -64,7 +64,7 @@ class OracleForward {
 
   explicit OracleForward(const modelkit::ModelSpec& spec)
       : spec_(spec),
-        inner_(make_reference_ops()),
+        inner_(make_reference_ops(1)),
         attention(*inner_),
         weights_(load_weights(attention, spec, 0, [](uint64_t, uint64_t) { return true; })),
         no_cache_(spec, cpu::KvType::kF32, 1, 1),
