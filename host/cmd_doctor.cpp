@@ -5,6 +5,10 @@
 #include <set>
 #include <thread>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "command.h"
 #include "json_text.h"
 #include "model_options.h"
@@ -35,6 +39,10 @@ Check check_cpu() {
   add(__builtin_cpu_supports("avx512f") > 0, "avx512f");
   add(__builtin_cpu_supports("avx512vnni") > 0, "avx512vnni");
   add(__builtin_cpu_supports("avx512bf16") > 0, "avx512bf16");
+  // Not every compiler knows these by name: CPUID leaf 7.
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  add(__get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0, "avxvnni");
+  add(__get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 24 & 3) == 3, "amx-int8");
 #endif
   std::string cores = std::to_string(std::thread::hardware_concurrency()) + " threads";
   if (features.empty())

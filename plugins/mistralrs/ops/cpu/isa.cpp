@@ -3,6 +3,9 @@
 #include <string>
 
 #include "spnl/modelkit/error.h"
+#if defined(SPNL_CPU_X86)
+#include "ops/cpu/x86_features.h"
+#endif
 
 namespace spnl::mistralrs::cpu {
 
@@ -12,8 +15,12 @@ std::string_view isa_name(Isa isa) {
       return "scalar";
     case Isa::kAvx2:
       return "avx2";
+    case Isa::kAvxVnni:
+      return "avx_vnni";
     case Isa::kAvx512Vnni:
       return "avx512_vnni";
+    case Isa::kAmx:
+      return "amx";
   }
   return "unknown";
 }
@@ -26,10 +33,12 @@ std::vector<Isa> supported_isas() {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
       __builtin_cpu_supports("f16c")) {
     isas.push_back(Isa::kAvx2);
+    if (has_avx_vnni()) isas.push_back(Isa::kAvxVnni);
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vnni")) {
       isas.push_back(Isa::kAvx512Vnni);
+      if (has_amx_int8()) isas.push_back(Isa::kAmx);
     }
   }
 #endif

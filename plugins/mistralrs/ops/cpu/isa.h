@@ -5,9 +5,12 @@
 namespace spnl::mistralrs::cpu {
 
 /// Instruction sets that have kernels of their own, weakest first.
-enum class Isa { kScalar, kAvx2, kAvx512Vnni };
+///   kAvxVnni: kAvx2 with the dot products of VNNI; the same bits.
+///   kAmx: kAvx512Vnni with tiles of int8 for products of many rows; the same bits.
+enum class Isa { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kAmx };
 
-std::string_view isa_name(Isa isa);  ///< "scalar", "avx2", "avx512_vnni"
+/// "scalar", "avx2", "avx_vnni", "avx512_vnni", "amx"
+std::string_view isa_name(Isa isa);
 std::vector<Isa>
 supported_isas();  ///< by this CPU and operating system, weakest first; never empty
 /// The best one, or the one `forced` names (MISTRALRS_CPU_ISA). Throws

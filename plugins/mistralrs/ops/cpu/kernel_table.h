@@ -53,10 +53,12 @@ static constexpr int64_t attend_scratch_floats(int padded_key, int padded_value)
   return int64_t{kKeyTile} * (padded_key + padded_value + kMaxAttendRows);
 }
 
+/// Does args.count rows, any 1..kMaxTokens.
+using MatmulKernel = void (*)(const MatmulArgs& args);
+
 struct KernelTable {
   int lanes;
-  /// [storage]; does args.count rows, any 1..kMaxTokens.
-  void (*matmul[kStorages])(const MatmulArgs& args);
+  MatmulKernel matmul[kStorages];  ///< [storage]
   /// Row `row` of a tile of `width` rows.
   void (*quantize)(const float* x, int64_t groups, uint8_t* tile, int width, int row);
   /// What `group`, the int8 form of x[kGroup], leaves of x, into a group of the residual plane.
@@ -86,7 +88,9 @@ struct KernelTable {
 
 const KernelTable& kernels_scalar();
 const KernelTable& kernels_avx2();
+const KernelTable& kernels_avxvnni();
 const KernelTable& kernels_avx512vnni();
+const KernelTable& kernels_amx();
 const KernelTable& kernels(Isa isa);
 
 }  // namespace spnl::mistralrs::cpu

@@ -14,7 +14,7 @@ namespace {
 
 #include "ops/cpu/kernels/bits.inl"
 #include "ops/cpu/kernels/simd_avx2.inl"
-//
+using V = Avx2;
 #include "ops/cpu/kernels/cached.inl"
 //
 #include "ops/cpu/kernels/elementwise.inl"

@@ -268,6 +268,21 @@ inline void panel_product(const uint8_t* panel, const MatmulArgs& args, V::F* ac
   }
 }
 
+/// Writes the sums of panel `panel` of `args`.
+template <int T>
+SPNL_INLINE void write_sums(const MatmulArgs& args, int64_t panel, const V::F* acc) {
+  const int64_t row = panel * V::kLanes;
+  const int lanes = args.rows - row < V::kLanes ? static_cast<int>(args.rows - row) : V::kLanes;
+  const V::F bias = args.bias != nullptr ? V::load_n(args.bias + row, lanes) : V::zero();
+  SPNL_UNROLL
+  for (int t = 0; t < T; ++t) {
+    float* y = args.y + t * args.ldy + row;
+    V::F r = args.bias != nullptr ? V::add(acc[t], bias) : acc[t];
+    if (args.accumulate) r = V::add(V::load_n(y, lanes), r);
+    V::store_n(y, r, lanes);
+  }
+}
+
 template <Storage S, int T>
 void tokens_product(const MatmulArgs& args) {
   for (int64_t p = 0; p < args.panel_count; ++p) {
@@ -275,30 +290,32 @@ void tokens_product(const MatmulArgs& args) {
     SPNL_UNROLL
     for (int t = 0; t < T; ++t) acc[t] = V::zero();
     panel_product<S, T>(args.panels + p * args.panel_bytes, args, acc);
-    const int64_t row = p * V::kLanes;
-    const int lanes = args.rows - row < V::kLanes ? static_cast<int>(args.rows - row) : V::kLanes;
-    const V::F bias = args.bias != nullptr ? V::load_n(args.bias + row, lanes) : V::zero();
-    SPNL_UNROLL
-    for (int t = 0; t < T; ++t) {
-      float* y = args.y + t * args.ldy + row;
-      V::F r = args.bias != nullptr ? V::add(acc[t], bias) : acc[t];
-      if (args.accumulate) r = V::add(V::load_n(y, lanes), r);
-      V::store_n(y, r, lanes);
+    write_sums<T>(args, p, acc);
+  }
+}
+
+/// A kernel for one number of tokens.
+struct SizedKernel {
+  int tokens;
+  MatmulKernel kernel;
+};
+
+/// Does args.count tokens, the largest kernels first; leaves in args what is fewer than the
+/// smallest does.
+template <int N>
+void take_tokens(MatmulArgs& args, const SizedKernel (&kernels)[N]) {
+  for (const SizedKernel& k : kernels) {
+    for (; args.count >= k.tokens; args.count -= k.tokens) {
+      k.kernel(args);
+      args.first += k.tokens;
+      args.y += k.tokens * args.ldy;
     }
   }
 }
 
-/// args.count tokens by kernels of fixed sizes, largest first.
 template <Storage S, int... T>
 void tokens_by_size(MatmulArgs args, Sizes<T...>) {
-  const auto take = [&](int size, void (*kernel)(const MatmulArgs&)) {
-    for (; args.count >= size; args.count -= size) {
-      kernel(args);
-      args.first += size;
-      args.y += size * args.ldy;
-    }
-  };
-  (take(T, tokens_product<S, T>), ...);
+  take_tokens(args, {{T, tokens_product<S, T>}...});
 }
 
 template <Storage S>
@@ -329,14 +346,14 @@ inline void quantize_group(const float* x, uint8_t* group, int width, int row) {
   negsums[2 * width + row] = -sums[1];
 }
 
-void quantize(const float* x, int64_t groups, uint8_t* tile, int width, int row) {
+[[maybe_unused]] void quantize(const float* x, int64_t groups, uint8_t* tile, int width, int row) {
   for (int64_t g = 0; g < groups; ++g) {
     quantize_group(x + g * kGroup, tile + g * width * kActGroupBytes, width, row);
   }
 }
 
-void quantize_residual(const float* x, const uint8_t* group, uint8_t* residual, int width,
-                       int row) {
+[[maybe_unused]] void quantize_residual(const float* x, const uint8_t* group, uint8_t* residual,
+                                        int width, int row) {
   const ActGroup done(group, width, row);
   // Exact in double: the second plane of a row is the same on all instruction sets.
   const double d = *done.d;

@@ -1,6 +1,6 @@
 // 8 lanes of AVX2 with FMA and F16C. Included once, inside an anonymous namespace.
 
-struct V {
+struct Avx2 {
   static constexpr int kLanes = 8;
   using TokenSizes = Sizes<4, 3, 2, 1>;  ///< more do not fit 16 registers
   using FloatTokenSizes = Sizes<6, 4, 3, 2, 1>;
@@ -60,7 +60,7 @@ struct V {
     const F r = fnma(n, set1(-2.12194440e-4f), fnma(n, set1(0.693359375f), a));
     const __m256i power =
         _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
-    return _mm256_and_ps(mul(exp_polynomial<V>(r), _mm256_castsi256_ps(power)), alive);
+    return _mm256_and_ps(mul(exp_polynomial<Avx2>(r), _mm256_castsi256_ps(power)), alive);
   }
   static F keep(F a, int first, int last, float other) {
     return _mm256_blendv_ps(set1(other), a, _mm256_castsi256_ps(lane_mask(first, last)));

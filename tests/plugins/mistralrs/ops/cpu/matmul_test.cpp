@@ -6,10 +6,13 @@
 #include "ops/cpu/packed_matrix.h"
 #include "oracle.h"
 #include "spnl/modelkit/error.h"
+#include "tested_isas.h"
 
 using spnl::modelkit::TensorType;
 using namespace spnl::mistralrs::cpu;
 using namespace spnl::test;
+
+BOOST_TEST_GLOBAL_FIXTURE(PrintTestedIsas);
 
 namespace {
 
@@ -173,7 +176,7 @@ bool same_bits(const float* a, const float* b, int64_t n) {
 
 BOOST_AUTO_TEST_CASE(products_match_double_precision) {
   uint32_t seed = 1;
-  for (Isa isa : supported_isas()) {
+  for (Isa isa : tested_isas()) {
     for (TensorType type : kTypes) {
       const int64_t block = blocks_of(type).elements;
       for (int64_t rows : {1, 15, 16, 17, 33}) {
@@ -190,7 +193,7 @@ BOOST_AUTO_TEST_CASE(products_match_double_precision) {
 }
 
 BOOST_AUTO_TEST_CASE(a_row_does_not_depend_on_its_batch_or_on_threads) {
-  for (Isa isa : supported_isas()) {
+  for (Isa isa : tested_isas()) {
     for (TensorType type : kTypes) {
       const Case c(type, 70, blocks_of(type).elements == 1 ? 131 : 512, 37, 5);
       const std::vector<float> whole = c.run(isa, 1, c.m, c.x.data());
@@ -219,7 +222,7 @@ void spread_outliers(Case& c, int64_t token, int outliers) {
 
 // Without the second plane the rounding of the outlier groups is nearly all of the error.
 BOOST_AUTO_TEST_CASE(outliers_do_not_cost_precision) {
-  for (Isa isa : supported_isas()) {
+  for (Isa isa : tested_isas()) {
     for (TensorType type : kTypes) {
       if (is_float_type(type)) continue;
       Case c(type, 48, 1024, 19, 6);
@@ -253,7 +256,7 @@ BOOST_AUTO_TEST_CASE(outliers_do_not_cost_precision) {
 
 // Rows with outliers share tiles with rows that have none, or others.
 BOOST_AUTO_TEST_CASE(outliers_of_other_rows_leave_no_trace) {
-  for (Isa isa : supported_isas()) {
+  for (Isa isa : tested_isas()) {
     for (TensorType type : kTypes) {
       if (is_float_type(type)) continue;
       Case c(type, 33, 512, 16, 8);
@@ -270,7 +273,7 @@ BOOST_AUTO_TEST_CASE(outliers_of_other_rows_leave_no_trace) {
 
 BOOST_AUTO_TEST_CASE(zero_and_non_finite_rows_stay_by_themselves) {
   const float odd[] = {0.0f, INFINITY, -INFINITY, NAN};
-  for (Isa isa : supported_isas()) {
+  for (Isa isa : tested_isas()) {
     for (TensorType type : {TensorType::kQ4_0, TensorType::kQ8_0, TensorType::kQ2_K}) {
       Case c(type, 20, 512, 8, 2);
       for (int64_t t = 0; t < c.m; ++t) spread_outliers(c, t, 2);
@@ -290,7 +293,7 @@ BOOST_AUTO_TEST_CASE(instruction_sets_agree) {
   for (TensorType type : kTypes) {
     const Case c(type, 50, 768, 11, 9);
     const std::vector<float> reference = c.run(Isa::kScalar, 1, c.m, c.x.data());
-    for (Isa isa : supported_isas()) {
+    for (Isa isa : tested_isas()) {
       const std::vector<float> y = c.run(isa, 2, c.m, c.x.data());
       double worst = 0, size = 0;
       for (size_t i = 0; i < y.size(); ++i) {
@@ -303,10 +306,29 @@ BOOST_AUTO_TEST_CASE(instruction_sets_agree) {
   }
 }
 
+// Where CPUs have the better one the same text comes out, and a tile may be cut in two for both.
+BOOST_AUTO_TEST_CASE(better_dot_products_give_the_same_bits) {
+  for (Isa isa : tested_isas()) {
+    if (isa != Isa::kAvxVnni && isa != Isa::kAmx) continue;
+    const Isa plain = isa == Isa::kAmx ? Isa::kAvx512Vnni : Isa::kAvx2;
+    for (TensorType type : kTypes) {
+      const int64_t block = blocks_of(type).elements;
+      for (int64_t m = 1; m <= 20; ++m) {
+        const int64_t cols = block == 1 ? 131 : block * (1 + m % 5);
+        const Case c(type, 29 + m, cols, m, static_cast<uint32_t>(m));
+        const std::vector<float> want = c.run(plain, 1, m, c.x.data()),
+                                 got = c.run(isa, 2, m, c.x.data());
+        BOOST_TEST(same_bits(got.data(), want.data(), m * c.rows),
+                   "isa " << isa_name(isa) << " type " << static_cast<int>(type) << " m " << m);
+      }
+    }
+  }
+}
+
 // Extreme bytes: 255 * 127 pairs overflow 16 bits where a kernel is not careful, -128 has no
 // negative.
 BOOST_AUTO_TEST_CASE(extreme_quants_are_exact) {
-  for (Isa isa : supported_isas()) {
+  for (Isa isa : tested_isas()) {
     for (TensorType type : kTypes) {
       if (is_float_type(type)) continue;
       for (uint8_t fill : {0x00, 0x7f, 0x80, 0xff}) {
@@ -335,7 +357,7 @@ BOOST_AUTO_TEST_CASE(extreme_quants_are_exact) {
 
 // Exponents 0 and 1 are subnormal scales.
 BOOST_AUTO_TEST_CASE(mxfp4_exponents_are_exact) {
-  for (Isa isa : supported_isas()) {
+  for (Isa isa : tested_isas()) {
     for (int exponent : {0, 1, 2, 3, 60, 127, 200, 240}) {
       Case c(TensorType::kMXFP4, 16, 32, 1, 4);
       for (size_t b = 0; b < c.data.size(); b += 17) c.data[b] = static_cast<uint8_t>(exponent);
@@ -351,7 +373,7 @@ BOOST_AUTO_TEST_CASE(mxfp4_exponents_are_exact) {
 }
 
 BOOST_AUTO_TEST_CASE(several_outputs_bias_and_accumulate) {
-  for (Isa isa : supported_isas()) {
+  for (Isa isa : tested_isas()) {
     std::mt19937 random(4);
     const Case a(TensorType::kQ4_0, 33, 256, 5, 1), b(TensorType::kF16, 20, 256, 5, 2),
         q(TensorType::kQ6_K, 7, 256, 5, 3);
@@ -387,7 +409,7 @@ BOOST_AUTO_TEST_CASE(several_outputs_bias_and_accumulate) {
 
 BOOST_AUTO_TEST_CASE(packed_size_stays_near_the_file) {
   ThreadTeam team(1);
-  for (Isa isa : supported_isas()) {
+  for (Isa isa : tested_isas()) {
     for (TensorType type : kTypes) {
       const Case c(type, 64, 512, 1, 7);
       const PackedMatrix w = PackedMatrix::pack(team, isa, type, c.data.data(), c.rows, c.cols);
@@ -433,7 +455,7 @@ class FailsAtRow final : public spnl::modelkit::RowSource {
 
 BOOST_AUTO_TEST_CASE(what_reading_throws_reaches_the_caller) {
   ThreadTeam team(3);
-  for (Isa isa : supported_isas()) {
+  for (Isa isa : tested_isas()) {
     const auto pack = [&](uint64_t broken) {
       WeightMemory memory(/*piece_bytes=*/0);
       return PackedMatrix::pack(team, memory, isa,
@@ -447,7 +469,7 @@ BOOST_AUTO_TEST_CASE(what_reading_throws_reaches_the_caller) {
 
 // Experts and heads: every group as if it ran alone, to the bit.
 BOOST_AUTO_TEST_CASE(groups_give_the_bits_of_products_alone) {
-  for (Isa isa : supported_isas()) {
+  for (Isa isa : tested_isas()) {
     for (const TensorType type : {TensorType::kQ4_K, TensorType::kF16}) {
       const int64_t rows = 40, cols = 256, tokens = 70;
       ThreadTeam team(3);

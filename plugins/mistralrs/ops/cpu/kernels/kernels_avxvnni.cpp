@@ -1,0 +1,34 @@
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "ops/cpu/kernel_table.h"
+
+#define SPNL_UNROLL _Pragma("GCC unroll 16")
+// Sums must stay in registers: GCC inlines large functions that are called twice only when told to.
+#define SPNL_INLINE [[gnu::always_inline]] inline
+
+namespace spnl::mistralrs::cpu {
+namespace {
+
+#include "ops/cpu/kernels/bits.inl"
+#include "ops/cpu/kernels/simd_avx2.inl"
+//
+#include "ops/cpu/kernels/simd_avxvnni.inl"
+//
+#include "ops/cpu/kernels/matmul.inl"
+
+template <Storage S>
+constexpr MatmulKernel kProduct = matmul_tile<S>;
+#include "ops/cpu/kernels/products.inl"
+
+}  // namespace
+
+const KernelTable& kernels_avxvnni() {
+  static const KernelTable table = with_quantised_products(kernels_avx2());
+  return table;
+}
+
+}  // namespace spnl::mistralrs::cpu
