@@ -251,8 +251,7 @@ spnl_status stats(spnl_model* model, spnl_stats* out, spnl_error* error) {
     Runtime* runtime = model->model.runtime();
     if (runtime == nullptr) return;
     out->bytes_weights = runtime->weights.bytes;
-    out->bytes_cache_limit =
-        runtime->cache->block_bytes() * static_cast<uint64_t>(runtime->cache->blocks());
+    out->bytes_cache_limit = runtime->pool->budget();
     out->bytes_scratch = runtime->transformer->workspace_bytes();
     Counters& c = runtime->counters;
     const std::lock_guard lock(c.mutex);

@@ -1,6 +1,7 @@
 #include "cache/block_cache.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace spnl::mistralrs {
 namespace {
@@ -52,31 +53,62 @@ BlockCache::Match BlockCache::longest_match(const Node& parent, const Chain& par
 }
 
 BlockCache::Found BlockCache::find(const Chain& chain, int64_t most, bool closed) {
-  Found found;
   const auto root = roots_.find(chain.root);
-  if (root == roots_.end()) return found;
+  if (root == roots_.end()) return {};
   most = std::min(most, chain.rows());
+  std::vector<Node*> path;
+  size_t hit = 0;        // nodes of the path after which the next row finds what it sees
+  int64_t windowed = 0;  // nodes at the end of the path that have their windowed block
+  const auto count = [&](const Node& node) {
+    windowed = node.block.windowed == kNoWindowed ? 0 : windowed + 1;
+  };
+  int64_t rows = 0;
   Node* at = root->second.get();
-  while (most - found.rows >= block_size_) {
-    Node* next = child(*at, part_of(chain, found.rows, block_size_));
+  while (most - rows >= block_size_) {
+    Node* next = child(*at, part_of(chain, rows, block_size_));
     if (next == nullptr) break;
-    touch(*next);
-    found.blocks.push_back(next->block);
-    found.rows += block_size_;
+    path.push_back(next);
+    count(*next);
+    rows += block_size_;
+    if (windowed >= window_blocks(rows)) hit = path.size();
     at = next;
   }
-  const Chain rest = part_of(chain, found.rows, std::min<int64_t>(block_size_, most - found.rows));
-  const Match match = longest_match(*at, rest);
-  if (match.node == nullptr) return found;
+  const Match match =
+      longest_match(*at, part_of(chain, rows, std::min<int64_t>(block_size_, most - rows)));
+  if (match.node != nullptr) {
+    count(*match.node);
+    const int64_t end = rows + static_cast<int64_t>(match.rows);
+    if (closed && end == chain.rows() && windowed >= window_blocks(end)) {
+      path.push_back(match.node);
+      return share(path, end);
+    }
+  }
+  Found found = share(std::span(path).first(hit), static_cast<int64_t>(hit) * block_size_);
+  if (match.node == nullptr || hit < path.size() || (pool_.window() != 0 && windowed == 0))
+    return found;
   touch(*match.node);
-  if (closed && found.rows + static_cast<int64_t>(match.rows) == chain.rows()) {
-    found.blocks.push_back(match.node->block);
-    found.rows = chain.rows();
-  } else {
-    found.next_block = match.node->block;
-    found.next_rows = static_cast<int32_t>(match.rows);
+  found.next_block = match.node->block;
+  found.next_rows = static_cast<int32_t>(match.rows);
+  return found;
+}
+
+BlockCache::Found BlockCache::share(std::span<Node* const> path, int64_t rows) {
+  Found found;
+  found.rows = rows;
+  const auto first_seen = std::ssize(path) - window_blocks(rows);
+  for (Node* node : path) {
+    touch(*node);
+    const bool seen = std::ssize(found.blocks) >= first_seen;
+    found.blocks.push_back({node->block.full, seen ? node->block.windowed : kNoWindowed});
   }
   return found;
+}
+
+/// Of the blocks that hold so many rows, those at the end that a row after them may see.
+int64_t BlockCache::window_blocks(int64_t rows) const {
+  const int64_t window = pool_.window();
+  if (window == 0) return 0;
+  return (rows + block_size_ - 1) / block_size_ - std::max<int64_t>(0, rows - window) / block_size_;
 }
 
 void BlockCache::store(const Chain& chain, const BlockTable& table, const Keep& keep) {
@@ -89,25 +121,48 @@ void BlockCache::store(const Chain& chain, const BlockTable& table, const Keep& 
     root->key = chain.root;
   }
   Node* at = root.get();
+  std::vector<Node*> path;
   for (int64_t row = 0; row < rows; row += block_size_) {
+    const Block block = table.block(static_cast<size_t>(row / block_size_));
     const Chain part = part_of(chain, row, std::min<int64_t>(block_size_, rows - row));
     Node* next = child(*at, part);
     if (next == nullptr && part.rows() < block_size_) {
       const Match match = longest_match(*at, part);  // one that holds all this and more will do
       if (match.rows == part.ids.size()) next = match.node;
     }
-    if (next == nullptr)
-      next = add(*at, part, table.blocks()[static_cast<size_t>(row / block_size_)]);
+    if (next == nullptr) next = add(*at, part, block);
     if (next == nullptr) break;
+    if (next->block.windowed == kNoWindowed && block.windowed != kNoWindowed &&
+        next->ids.size() == part.ids.size()) {  // it was given up, and computed again
+      next->block.windowed = block.windowed;
+      pool_.add_reference(BlockKind::kWindowed, block.windowed);
+    }
     mark(*next, keep);
+    path.push_back(next);
     at = next;
   }
+  find_behind(path, rows);
   if (root->children.empty()) roots_.erase(chain.root);
   bound_sequences();
 }
 
+/// Which nodes of a stored path a later sequence is least likely to need the windowed blocks of: it
+/// leaves the path at its end, or where others have.
+void BlockCache::find_behind(std::span<Node* const> path, int64_t rows) {
+  if (pool_.window() == 0) return;
+  int64_t near = window_blocks(rows);
+  for (size_t i = path.size(); i-- > 0; --near) {
+    Node& node = *path[i];
+    if (node.children.size() > 1)
+      near = std::max(near, window_blocks(static_cast<int64_t>(i + 1) * block_size_));
+    behind_.erase(node.priority);
+    node.behind = near <= 0 && node.block.windowed != kNoWindowed;
+    if (node.behind) behind_.insert(node.priority);
+  }
+}
+
 /// Null: another chain has this key.
-BlockCache::Node* BlockCache::add(Node& parent, const Chain& part, int32_t block) {
+BlockCache::Node* BlockCache::add(Node& parent, const Chain& part, const Block& block) {
   auto made = std::make_unique<Node>();
   made->key = key_of(parent.key, part);
   made->parent = &parent;
@@ -131,7 +186,8 @@ void BlockCache::drop_covered(Node& parent, const Node& by) {
   const Chain all{parent.key, by.ids, by.positions};
   for (Node* other : siblings)
     if (other != &by && other->children.empty() && !other->pin &&
-        pool_.references(other->block) == 1 &&
+        pool_.references(BlockKind::kFull, other->block.full) == 1 &&
+        (by.block.windowed != kNoWindowed || other->block.windowed == kNoWindowed) &&
         common_rows(other->ids, other->positions, all) == other->ids.size())
       erase(*other);
 }
@@ -148,13 +204,16 @@ void BlockCache::touch(Node& node) {
   const double share = static_cast<double>(node.ids.size()) / block_size_;
   const int rank = node.pin ? 2 : node.next_use != 0 ? 1 : 0;
   leaves_.erase(node.priority);
+  behind_.erase(node.priority);
   node.priority = {rank, clock_ + node.uses * share, ++tick_, &node};
   if (node.children.empty()) leaves_.insert(node.priority);
+  if (node.behind) behind_.insert(node.priority);
 }
 
 void BlockCache::erase(Node& node) {
   Node& parent = *node.parent;
   leaves_.erase(node.priority);
+  behind_.erase(node.priority);
   std::erase(parent.children, &node);
   pool_.drop_reference(node.block);
   nodes_.erase(node.key);
@@ -165,15 +224,46 @@ void BlockCache::erase(Node& node) {
     leaves_.insert(parent.priority);
 }
 
-void BlockCache::make_room(int32_t blocks) {
-  while (pool_.free_blocks() < blocks) {
-    const auto victim = std::find_if(leaves_.begin(), leaves_.end(), [&](const Priority& p) {
-      return pool_.references(std::get<Node*>(p)->block) == 1;
+void BlockCache::make_room(const BlockCounts& blocks) {
+  while (!pool_.fits(blocks)) {
+    const bool windowed_helps = pool_.has_numbers(BlockKind::kFull, blocks.full);
+    const auto victim = std::find_if(behind_.begin(), behind_.end(), [&](const Priority& p) {
+      return pool_.references(BlockKind::kWindowed, std::get<Node*>(p)->block.windowed) == 1;
     });
-    if (victim == leaves_.end()) return;
-    clock_ = std::max(clock_, std::get<double>(*victim));
-    erase(*std::get<Node*>(*victim));
+    if (windowed_helps && victim != behind_.end())
+      drop_windowed(*std::get<Node*>(*victim));
+    else if (!evict_leaf() && !(windowed_helps && drop_some_windowed()))
+      return;
   }
+}
+
+/// False: there is none that nobody uses.
+bool BlockCache::evict_leaf() {
+  const auto victim = std::find_if(leaves_.begin(), leaves_.end(), [&](const Priority& p) {
+    return pool_.references(BlockKind::kFull, std::get<Node*>(p)->block.full) == 1;
+  });
+  if (victim == leaves_.end()) return false;
+  clock_ = std::max(clock_, std::get<double>(*victim));
+  erase(*std::get<Node*>(*victim));
+  return true;
+}
+
+void BlockCache::drop_windowed(Node& node) {
+  behind_.erase(node.priority);
+  node.behind = false;
+  pool_.drop_reference(BlockKind::kWindowed, std::exchange(node.block.windowed, kNoWindowed));
+}
+
+/// The last resort: those that nobody uses but whose full blocks are in use. False: there are none.
+bool BlockCache::drop_some_windowed() {
+  bool dropped = false;
+  for (const auto& [key, node] : nodes_) {
+    const int32_t windowed = node->block.windowed;
+    if (windowed == kNoWindowed || pool_.references(BlockKind::kWindowed, windowed) > 1) continue;
+    drop_windowed(*node);
+    dropped = true;
+  }
+  return dropped;
 }
 
 size_t BlockCache::sequences() const {
@@ -207,6 +297,7 @@ void BlockCache::clear() {
   nodes_.clear();
   roots_.clear();
   leaves_.clear();
+  behind_.clear();
 }
 
 }  // namespace spnl::mistralrs

@@ -32,8 +32,9 @@ struct Chain {
 ///
 /// Blocks that nobody else refers to are evicted when room is needed, leaves first: those that no
 /// later request is known to need before those that one will, pinned ones last; among equals by
-/// GreedyDual-Size-Frequency (Cherkasova 1998), where a block costs what its tokens do. Used by one
-/// thread at a time.
+/// GreedyDual-Size-Frequency (Cherkasova 1998), where a block costs what its tokens do. Before all
+/// of them go windowed blocks that are a window away from every end and fork of the tree. A hit
+/// ends where the windowed blocks that the next row sees are there. Used by one thread at a time.
 class BlockCache {
  public:
   /// Keeps the ends of up to `sequences` whole sequences (MISTRALRS_PREFIX_CACHE_N; 0: none);
@@ -42,9 +43,10 @@ class BlockCache {
   ~BlockCache();
 
   struct Found {
-    std::vector<int32_t> blocks;  ///< to be shared: they hold the first `rows` rows
+    /// To be shared: they hold the first `rows` rows; of windowed ones those that later rows see.
+    std::vector<Block> blocks;
     int64_t rows = 0;
-    int32_t next_block = -1;  ///< its first next_rows slots hold the rows after those: to be copied
+    Block next_block;  ///< its first next_rows slots hold the rows after those: to be copied
     int32_t next_rows = 0;
   };
   /// What there is of a chain, at most `most` rows. `closed`: nothing is ever written behind its
@@ -61,7 +63,7 @@ class BlockCache {
   void store(const Chain& chain, const BlockTable& table, const Keep& keep);
 
   /// Evicts until `blocks` are free in the pool, or nothing can go any more.
-  void make_room(int32_t blocks);
+  void make_room(const BlockCounts& blocks);
 
   ChainHasher hasher() const { return ChainHasher(secret_); }
   /// Names a whole chain, in blocks of any size, to those that see it.
@@ -79,7 +81,8 @@ class BlockCache {
     Node* parent = nullptr;  // null: the root itself, which has no block
     std::vector<Node*> children;
     std::vector<int32_t> ids, positions;
-    int32_t block = -1;
+    Block block;
+    bool behind = false;  // a window away from every end and fork
     bool sequence = false, pin = false;
     uint64_t next_use = 0;
     uint32_t uses = 0;
@@ -93,7 +96,13 @@ class BlockCache {
   ChainKey key_of(const ChainKey& parent, const Chain& part) const;
   Node* child(const Node& parent, const Chain& part);
   Match longest_match(const Node& parent, const Chain& part) const;
-  Node* add(Node& parent, const Chain& part, int32_t block);
+  Node* add(Node& parent, const Chain& part, const Block& block);
+  Found share(std::span<Node* const> path, int64_t rows);
+  int64_t window_blocks(int64_t rows) const;
+  void find_behind(std::span<Node* const> path, int64_t rows);
+  void drop_windowed(Node& node);
+  bool drop_some_windowed();
+  bool evict_leaf();
   void touch(Node& node);
   void mark(Node& node, const Keep& keep);
   void drop_covered(Node& parent, const Node& by);
@@ -106,6 +115,7 @@ class BlockCache {
   const ChainSecret secret_;
   std::unordered_map<ChainKey, std::unique_ptr<Node>, ChainKeyHash> nodes_, roots_;
   std::set<Priority> leaves_;
+  std::set<Priority> behind_;  // nodes with a windowed block that is
   double clock_ = 0;
   uint64_t tick_ = 0;
 };

@@ -41,35 +41,10 @@ uint64_t bytes_of(const cpu::KvLayer& layer, int32_t dim) {
          static_cast<uint64_t>(cpu::kv_row_bytes(layer.type, dim));
 }
 
-}  // namespace
-
-uint64_t KvCache::block_bytes(const modelkit::ModelSpec& spec, cpu::KvType type,
-                              int32_t block_size) {
-  uint64_t bytes = 0;
-  for (const modelkit::LayerSpec& layer : spec.layers) {
-    const cpu::KvLayer shape = shape_of(layer.attention, type, block_size);
-    bytes += bytes_of(shape, shape.head_dim);
-    if (!layer.attention.latent) bytes += bytes_of(shape, shape.value_dim);
-  }
-  return bytes;
+BlockKind kind_of(const modelkit::AttentionSpec& spec, int32_t window) {
+  const bool windowed = spec.window != 0 && spec.window <= static_cast<uint32_t>(window);
+  return windowed ? BlockKind::kWindowed : BlockKind::kFull;
 }
-
-KvCache::KvCache(const modelkit::ModelSpec& spec, cpu::KvType type, int32_t block_size,
-                 int32_t blocks)
-    : block_size_(block_size), blocks_(blocks), block_bytes_(block_bytes(spec, type, block_size)) {
-  const auto make = [&](uint64_t bytes) {
-    memory_.push_back(allocate(bytes * static_cast<uint64_t>(blocks), "the KV cache"));
-    return memory_.back().data;
-  };
-  for (const modelkit::LayerSpec& layer : spec.layers) {
-    cpu::KvLayer made = shape_of(layer.attention, type, block_size);
-    made.keys = make(bytes_of(made, made.head_dim));
-    if (!layer.attention.latent) made.values = make(bytes_of(made, made.value_dim));
-    layers_.push_back(made);
-  }
-}
-
-namespace {
 
 /// Keys, or values, of one layer: [blocks, kv_heads, block_size, dim], so the slots of one head lie
 /// together.
@@ -111,13 +86,57 @@ void for_each_stretch(const cpu::KvLayer& layer, std::span<const int32_t> blocks
 
 }  // namespace
 
-void KvCache::copy_block(int32_t from, int32_t to, int32_t slots) {
-  for (const cpu::KvLayer& layer : layers_)
-    for_each_part(layer, [&](const Part& part) {
+KvCache::BlockBytes KvCache::block_bytes(const modelkit::ModelSpec& spec, cpu::KvType type,
+                                         int32_t block_size, int32_t window) {
+  BlockBytes bytes;
+  for (const modelkit::LayerSpec& layer : spec.layers) {
+    const cpu::KvLayer shape = shape_of(layer.attention, type, block_size);
+    uint64_t of_layer = bytes_of(shape, shape.head_dim);
+    if (!layer.attention.latent) of_layer += bytes_of(shape, shape.value_dim);
+    const bool windowed = kind_of(layer.attention, window) == BlockKind::kWindowed;
+    (windowed ? bytes.windowed : bytes.full) += of_layer;
+  }
+  return bytes;
+}
+
+KvCache::KvCache(const modelkit::ModelSpec& spec, cpu::KvType type, int32_t block_size,
+                 const BlockCounts& blocks, int32_t window)
+    : block_size_(block_size), block_bytes_(block_bytes(spec, type, block_size, window)) {
+  const auto make = [&](uint64_t bytes, BlockKind kind) {
+    const bool windowed = kind == BlockKind::kWindowed;
+    const int32_t count = windowed ? blocks.windowed + kNoWindowed + 1 : blocks.full;
+    memory_.push_back(allocate(bytes * static_cast<uint64_t>(count), "the KV cache"));
+    if (windowed) std::memset(memory_.back().data, 0, static_cast<size_t>(bytes));  // kNoWindowed
+    return memory_.back().data;
+  };
+  for (const modelkit::LayerSpec& layer : spec.layers) {
+    cpu::KvLayer made = shape_of(layer.attention, type, block_size);
+    const BlockKind kind = kind_of(layer.attention, window);
+    made.keys = make(bytes_of(made, made.head_dim), kind);
+    if (!layer.attention.latent) made.values = make(bytes_of(made, made.value_dim), kind);
+    layers_.push_back(made);
+    kinds_.push_back(kind);
+  }
+}
+
+void KvCache::copy_block(const Block& from, const Block& to, int32_t slots) {
+  for (size_t layer = 0; layer < layers_.size(); ++layer) {
+    const bool windowed = kinds_[layer] == BlockKind::kWindowed;
+    for_each_part(layers_[layer], [&](const Part& part) {
       for (size_t head = 0; head < part.heads; ++head)
-        std::memcpy(part.at(to, head, 0), part.at(from, head, 0),
+        std::memcpy(part.at(windowed ? to.windowed : to.full, head, 0),
+                    part.at(windowed ? from.windowed : from.full, head, 0),
                     part.row * static_cast<size_t>(slots));
     });
+  }
+}
+
+void KvCache::discard(BlockKind kind, int32_t block) {
+  for (size_t layer = 0; layer < layers_.size(); ++layer)
+    if (kinds_[layer] == kind)
+      for_each_part(layers_[layer], [&](const Part& part) {
+        discard_pages(part.at(block, 0, 0), part.row * part.slots * part.heads);
+      });
 }
 
 uint64_t KvCache::bytes_of_rows(size_t layer, int64_t rows) const {
@@ -128,17 +147,18 @@ uint64_t KvCache::bytes_of_rows(size_t layer, int64_t rows) const {
   return bytes;
 }
 
-void KvCache::save_rows(size_t layer, std::span<const int32_t> blocks, int64_t rows,
+void KvCache::save_rows(size_t layer, const BlockNumbers& blocks, int64_t rows,
                         std::byte* to) const {
-  for_each_stretch(layers_[layer], blocks, 0, static_cast<size_t>(rows),
+  for_each_stretch(layers_[layer], blocks.of(kinds_[layer]), 0, static_cast<size_t>(rows),
                    [&](const std::byte* in_block, size_t offset, size_t bytes) {
                      std::memcpy(to + offset, in_block, bytes);
                    });
 }
 
-void KvCache::load_rows(size_t layer, std::span<const int32_t> blocks, int64_t first, int64_t rows,
+void KvCache::load_rows(size_t layer, const BlockNumbers& blocks, int64_t first, int64_t rows,
                         const std::byte* from) {
-  for_each_stretch(layers_[layer], blocks, static_cast<size_t>(first), static_cast<size_t>(rows),
+  for_each_stretch(layers_[layer], blocks.of(kinds_[layer]), static_cast<size_t>(first),
+                   static_cast<size_t>(rows),
                    [&](std::byte* in_block, size_t offset, size_t bytes) {
                      std::memcpy(in_block, from + offset, bytes);
                    });

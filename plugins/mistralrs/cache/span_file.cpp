@@ -84,7 +84,7 @@ SpanFileLayout::SpanFileLayout(const KvCache& memory, int64_t rows)
 }
 
 SpanImage::SpanImage(const KvCache& memory, const SpanName& name, const Chain& chain,
-                     std::span<const int32_t> blocks)
+                     const BlockNumbers& blocks)
     : name_(name),
       rows_(static_cast<uint64_t>(chain.rows())),
       layout_(memory, chain.rows()),
@@ -107,7 +107,7 @@ void SpanImage::seal(const ChainSecret& secret) {
 }
 
 bool read_span_file(int file, const ChainSecret& secret, const SpanName& name, const Chain& chain,
-                    KvCache& memory, std::span<const int32_t> blocks, int64_t first) {
+                    KvCache& memory, const BlockNumbers& blocks, int64_t first) {
   const SpanFileLayout layout(memory, chain.rows());
   if (!has_size(file, layout.bytes())) return false;
   std::vector<std::byte> header(layout.header_bytes()), wanted(layout.checksums), rows;

@@ -38,7 +38,7 @@ class SpanImage {
  public:
   /// Copies the rows of a chain out of its blocks.
   SpanImage(const KvCache& memory, const SpanName& name, const Chain& chain,
-            std::span<const int32_t> blocks);
+            const BlockNumbers& blocks);
   /// Fills in the checksums; any thread.
   void seal(const ChainSecret& secret);
 
@@ -56,7 +56,7 @@ class SpanImage {
 /// Reads rows [first, chain.rows()) from an open file of any content into their blocks. False: it
 /// is not the file of this chain, or damaged; what the blocks hold of those rows is then undefined.
 bool read_span_file(int file, const ChainSecret& secret, const SpanName& name, const Chain& chain,
-                    KvCache& memory, std::span<const int32_t> blocks, int64_t first);
+                    KvCache& memory, const BlockNumbers& blocks, int64_t first);
 
 /// Whether an open file begins like one that this version writes.
 bool is_span_file(int file);

@@ -44,7 +44,7 @@ void SpanStore::close() {
   if (writer_.joinable()) writer_.join();
 }
 
-bool SpanStore::read(const ChainKey& end, const Chain& chain, std::span<const int32_t> blocks,
+bool SpanStore::read(const ChainKey& end, const Chain& chain, const BlockNumbers& blocks,
                      int64_t first) try {
   using Clock = std::chrono::steady_clock;
   const Clock::time_point begin = Clock::now();
@@ -75,7 +75,7 @@ bool SpanStore::worth_writing(const Chain& chain) const {
   return static_cast<double>(chain.rows()) * seconds_per_token_ > worth_ * to_read;
 }
 
-void SpanStore::write(const ChainKey& end, const Chain& chain, std::span<const int32_t> blocks) {
+void SpanStore::write(const ChainKey& end, const Chain& chain, const BlockNumbers& blocks) {
   const SpanName name{group_, end};
   if (failed_ || !worth_writing(chain) || folder_.has(name)) return;
   const uint64_t bytes = SpanFileLayout(memory_, chain.rows()).bytes();

@@ -39,11 +39,10 @@ class SpanStore {
 
   /// Reads rows [first, chain.rows()) into their blocks. False: they are not on disk, and the
   /// blocks hold nothing of use there.
-  bool read(const ChainKey& end, const Chain& chain, std::span<const int32_t> blocks,
-            int64_t first);
+  bool read(const ChainKey& end, const Chain& chain, const BlockNumbers& blocks, int64_t first);
   /// Keeps a chain whose rows have been computed, unless it is there, not worth it, or too much is
   /// still to be written.
-  void write(const ChainKey& end, const Chain& chain, std::span<const int32_t> blocks);
+  void write(const ChainKey& end, const Chain& chain, const BlockNumbers& blocks);
   /// What computing takes, as measured; 0 until then: everything is worth keeping.
   void set_seconds_per_token(double seconds) { seconds_per_token_ = seconds; }
 

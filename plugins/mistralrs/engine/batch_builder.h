@@ -8,8 +8,8 @@ namespace spnl::mistralrs {
 
 /// Lays the chunks of a plan one after the other, guesses after a sequence's ids; logits are wanted
 /// for the last token of each sequence that is complete after this forward and goes on to sample,
-/// and for its guesses. The batch points into the
+/// and for its guesses. `windows`: the model has windowed layers. The batch points into the
 /// sequences' block tables.
-void build_batch(std::span<const Chunk> plan, Batch& batch);
+void build_batch(std::span<const Chunk> plan, bool windows, Batch& batch);
 
 }  // namespace spnl::mistralrs

@@ -107,8 +107,7 @@ void Engine::end_step() {
   }
   for (Mailbox* mailbox : mailboxes_) ++mailbox->unheard_steps;
   running_ = loop_.running();
-  cache_bytes_ =
-      runtime_.cache->block_bytes() * static_cast<uint64_t>(runtime_.pool->used_blocks());
+  cache_bytes_ = runtime_.pool->used_bytes();
   publish();
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/model.h"
+
 namespace spnl::mistralrs {
 namespace {
 
@@ -54,9 +56,17 @@ std::shared_ptr<Sequence> make_encoder(const std::shared_ptr<const ExtentPlan>& 
 
 }  // namespace
 
-int32_t Extents::Claim::missing_blocks() const {
-  int32_t blocks = 0;
-  for (const Part& part : parts) blocks += part.table->missing(part.rows);
+BlockCounts most_blocks(const SpanPlan& plan, int64_t own_rows, const BlockPool& pool,
+                        int32_t block_size) {
+  BlockCounts blocks = most_blocks(pool, own_rows, block_size, kTokenBudget);
+  for (const auto& extent : plan.extents)
+    if (!extent->repeated) blocks += most_blocks(pool, extent->rows(), block_size, kTokenBudget);
+  return blocks;
+}
+
+BlockCounts Extents::Claim::missing_blocks() const {
+  BlockCounts blocks;
+  for (const Part& part : parts) blocks += part.table->missing(part.rows, part.windowed_rows);
   return blocks;
 }
 
@@ -133,7 +143,11 @@ void Extents::hold_found(Claim& claim, const BlockCache::Found& found, int64_t r
                          BlockTable& table, int64_t& computed) {
   table.share(found.blocks);
   computed = found.rows;
-  Claim::Part part{&table, &computed, rows, {}, found.next_rows};
+  // Windowed blocks for the first step that has a whole window behind it: later ones use those
+  // again.
+  const int64_t windowed_rows =
+      std::min(rows, std::max<int64_t>(pool_.window(), found.rows) + kTokenBudget);
+  Claim::Part part{&table, &computed, rows, windowed_rows, {}, found.next_rows};
   if (found.next_rows > 0) {
     part.copied = {found.next_block};
     claim.held.share(part.copied);
@@ -143,10 +157,10 @@ void Extents::hold_found(Claim& claim, const BlockCache::Found& found, int64_t r
 
 std::vector<Sequence*> Extents::fulfil(Sequence& sequence, Claim& claim) {
   for (Claim::Part& part : claim.parts) {
-    part.table->grow(part.rows);
+    part.table->grow(part.rows, part.windowed_rows);
     if (part.copied.empty()) continue;
     const auto to = static_cast<size_t>(*part.computed / memory_.block_size());
-    memory_.copy_block(part.copied.front(), part.table->blocks()[to], part.copied_rows);
+    memory_.copy_block(part.copied.front(), part.table->block(to), part.copied_rows);
     *part.computed += part.copied_rows;
   }
   restore(sequence, claim);
@@ -172,10 +186,11 @@ void Extents::restore(const Sequence& sequence, Claim& claim) {
   for (size_t i = claim.made.size(); i-- > 0;) {
     Extent& extent = *claim.made[i].extent;
     const std::shared_ptr<const ExtentPlan> plan = extent.plan;
-    const Sequence& encoder = *extent.encoder;
+    Sequence& encoder = *extent.encoder;
     const bool needed = seen.contains(*plan);
     if (needed &&
-        !disk_->read(plan->end, plan->chain(), encoder.table.blocks(), encoder.computed)) {
+        !(encoder.table.grow(plan->rows()) &&  // windowed blocks of all rows, for now
+          disk_->read(plan->end, plan->chain(), encoder.table.numbers(), encoder.computed))) {
       seen.add(*plan);
       continue;
     }
@@ -191,6 +206,7 @@ void Extents::restore(const Sequence& sequence, Claim& claim) {
 void Extents::complete(Extent& extent) {
   const ExtentPlan& plan = *extent.plan;
   extent.table = std::move(extent.encoder->table);
+  extent.table.leave_behind(plan.rows());
   if (plan.store)
     cache_.store(
         plan.chain(), extent.table,
@@ -223,7 +239,7 @@ void Extents::seal(Sequence& encoder) {
   const auto found = in_flight_.find(encoder.plan->own->end);
   Extent& extent = *found->second;
   const ExtentPlan& plan = *extent.plan;
-  if (plan.store && disk_ != nullptr) disk_->write(plan.end, plan.chain(), encoder.table.blocks());
+  if (plan.store && disk_ != nullptr) disk_->write(plan.end, plan.chain(), encoder.table.numbers());
   complete(extent);
   in_flight_.erase(found);
 }

@@ -29,6 +29,10 @@ struct Extent {
   bool ready() const { return !encoder || encoder->computed + encoder->planned == plan->rows(); }
 };
 
+/// Blocks that a plan needs at most, all at once, when so many rows are its own.
+BlockCounts most_blocks(const SpanPlan& plan, int64_t own_rows, const BlockPool& pool,
+                        int32_t block_size);
+
 /// Calls `visit` for each encoder that a sequence waits for, directly or through others, unless it
 /// is in `visited`. Extents see extents in more ways than can be walked, so each is entered once.
 template <class Visit>
@@ -54,7 +58,7 @@ class Extents {
   /// All that a sequence needs: what there is, held already, and what is missing.
   class Claim {
    public:
-    int32_t missing_blocks() const;
+    BlockCounts missing_blocks() const;
     /// Gives up copies of rows in other blocks, and so those blocks. False: there were none.
     bool drop_copies();
 
@@ -63,8 +67,8 @@ class Extents {
     struct Part {
       BlockTable* table;
       int64_t* computed;
-      int64_t rows;
-      std::vector<int32_t> copied;  // the block to copy from, or nothing
+      int64_t rows, windowed_rows;  // that blocks are taken for at once
+      std::vector<Block> copied;    // the one to copy from, or nothing
       int32_t copied_rows;
     };
     struct Made {

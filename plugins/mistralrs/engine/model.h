@@ -31,6 +31,9 @@ struct Runtime {
   Runtime(const modelkit::ModelBundle& bundle, const Settings& settings,
           const LoadProgress& progress, const Note& note);
 
+  int64_t longest_sequence() const;                ///< tokens that the cache holds of one sequence
+  std::string tokens_held(int64_t context) const;  ///< for a person
+
   std::unique_ptr<Ops> ops;
   Weights weights;
   std::unique_ptr<KvCache> cache;

@@ -131,13 +131,13 @@ void Scheduler::plan_rows(Sequence& sequence, bool decoding, std::vector<Chunk>&
 
 /// More blocks than the whole pool has, its extents' included.
 bool Scheduler::can_never_hold(const Sequence& sequence) const {
-  const int64_t size = sequence.table.block_size();
-  int64_t blocks = (sequence.rows() + size - 1) / size;
-  return blocks + sequence.plan->extent_blocks(size) > pool_.size();
+  return !pool_.can_hold(
+      most_blocks(*sequence.plan, sequence.rows(), pool_, sequence.table.block_size()));
 }
 
 /// Grows the sequence's table; false: it had to give way itself.
 bool Scheduler::make_space(Sequence& sequence, int64_t tokens, std::vector<Chunk>& plan) {
+  sequence.table.leave_behind(sequence.computed);
   while (!sequence.table.grow(tokens)) {
     kept_.make_room(sequence.table.missing(tokens));
     if (sequence.table.grow(tokens)) return true;
@@ -273,12 +273,12 @@ bool Scheduler::admit(Sequence& sequence, std::vector<Chunk>& plan) {
 
 /// One block in reserve for each running sequence that may grow keeps the next steps from
 /// preempting at once.
-bool Scheduler::has_blocks(int32_t blocks) {
-  const auto reserve = std::count_if(running_.begin(), running_.end(),
-                                     [this](const Sequence* s) { return may_grow(*s); });
-  const int32_t needed = blocks + static_cast<int32_t>(reserve);
+bool Scheduler::has_blocks(BlockCounts needed) {
+  const auto reserve = static_cast<int32_t>(std::count_if(
+      running_.begin(), running_.end(), [this](const Sequence* s) { return may_grow(*s); }));
+  needed += {reserve, pool_.window() == 0 ? 0 : reserve};
   kept_.make_room(needed);
-  return needed <= pool_.free_blocks();
+  return pool_.fits(needed);
 }
 
 /// Whether it may come to need more blocks than it has.

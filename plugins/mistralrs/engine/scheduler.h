@@ -81,7 +81,7 @@ class Scheduler {
   void take_from_first_line(Sequence& sequence);
   void follow_length(Sequence& sequence) const;
   bool admit(Sequence& sequence, std::vector<Chunk>& plan);
-  bool has_blocks(int32_t blocks);
+  bool has_blocks(BlockCounts needed);
   void plan_rows(Sequence& sequence, bool decoding, std::vector<Chunk>& plan);
   bool make_space(Sequence& sequence, int64_t tokens, std::vector<Chunk>& plan);
   Sequence* newest_paused() const;

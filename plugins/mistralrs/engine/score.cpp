@@ -54,6 +54,12 @@ void check(const Model& model, std::span<const int32_t> ids, size_t k) {
           "token " + std::to_string(id) + " is outside the vocabulary of " + std::to_string(vocab));
 }
 
+void place(const BlockTable& table, BlockKind kind, int64_t begin, int64_t end, Placement& at) {
+  for (int64_t i = begin; i < end; ++i) at.slots.push_back(table.slot(i, kind));
+  at.runs.push_back({table.blocks(kind).data(), 0, static_cast<int32_t>(end), 0, 0});
+  at.sequences.push_back({0, end - begin, at.runs});
+}
+
 }  // namespace
 
 bool score(Model& model, std::span<const int32_t> ids, std::span<float> logprobs,
@@ -63,12 +69,13 @@ bool score(Model& model, std::span<const int32_t> ids, std::span<float> logprobs
   const Engine::Turn turn(*model.engine());
   const auto n = static_cast<int64_t>(ids.size());
   BlockTable table(*runtime.pool, runtime.cache->block_size());
-  if (table.missing(n) > runtime.pool->size())
+  const BlockCounts most = most_blocks(*runtime.pool, n, runtime.cache->block_size(), kTokenBudget);
+  if (!runtime.pool->can_hold(most))
     throw Error(
         ErrorCode::kInvalid,
         std::to_string(n) + " tokens are more than the KV cache holds; allow it more memory");
-  runtime.kept->make_room(table.missing(n));
-  if (!table.grow(n)) return false;
+  runtime.kept->make_room(most);
+  if (!runtime.pool->fits(most)) return false;
 
   const bool long_rope = model.turns_long(n);
   logprobs[0] = std::numeric_limits<float>::quiet_NaN();
@@ -77,14 +84,15 @@ bool score(Model& model, std::span<const int32_t> ids, std::span<float> logprobs
   for (int64_t begin = 0; begin < n; begin += kTokenBudget) {
     const int64_t end = std::min(n, begin + kTokenBudget);
     batch.clear();
+    table.leave_behind(begin);
+    table.grow(end);
     for (int64_t i = begin; i < end; ++i) {
       batch.ids.push_back(ids[static_cast<size_t>(i)]);
       batch.positions.push_back(static_cast<int32_t>(i));
       batch.long_rope.push_back(long_rope ? 1 : 0);
-      batch.slots.push_back(table.slot(i));
     }
-    batch.runs.push_back({table.blocks().data(), 0, static_cast<int32_t>(end), 0, 0});
-    batch.sequences.push_back({0, end - begin, batch.runs});
+    place(table, BlockKind::kFull, begin, end, batch.full);
+    if (runtime.pool->window() != 0) place(table, BlockKind::kWindowed, begin, end, batch.windowed);
     runtime.transformer->forward(batch);
     for (int64_t i = begin; i < end; i += kLogitRows) {
       rows.resize(static_cast<size_t>(std::min(end - i, kLogitRows)));

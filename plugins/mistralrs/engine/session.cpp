@@ -1,5 +1,6 @@
 #include "engine/session.h"
 
+#include "engine/extents.h"
 #include "spnl/modelkit/error.h"
 
 namespace spnl::mistralrs {
@@ -28,8 +29,7 @@ Session::~Session() {
 
 void Session::check(const Request& request) const {
   const auto tokens = static_cast<int64_t>(request.prompt.size());
-  const KvCache& cache = *model_.runtime()->cache;
-  const int64_t slots = int64_t{cache.blocks()} * cache.block_size();
+  const int64_t slots = model_.runtime()->longest_sequence();
   if (tokens == 0) throw Error(ErrorCode::kInvalid, "the prompt has no tokens");
   if (tokens > model_.context())
     throw Error(ErrorCode::kInvalid, "the prompt has " + std::to_string(tokens) +
@@ -57,11 +57,13 @@ bool Session::submit(Request request, uint64_t& id) {
   Runtime& runtime = *model_.runtime();
   const auto plan = plan_spans(shared->prompt, shared->spans,
                                model_.turns_long(std::ssize(shared->prompt)), *runtime.kept);
-  if (plan->blocks(runtime.cache->block_size()) > runtime.cache->blocks())
+  const BlockCounts needed =
+      most_blocks(*plan, plan->own->rows(), *runtime.pool, runtime.cache->block_size());
+  if (!runtime.pool->can_hold(needed))
     throw Error(ErrorCode::kInvalid, "the fragments of the prompt need " +
-                                         std::to_string(plan->blocks(runtime.cache->block_size())) +
+                                         std::to_string(needed.full) +
                                          " blocks and the KV cache holds " +
-                                         std::to_string(runtime.cache->blocks()) +
+                                         std::to_string(runtime.pool->full_of(needed)) +
                                          "; allow it more memory, or use the span mode exact");
   std::vector<std::shared_ptr<Sequence>> samples;
   for (uint32_t sample = 0; sample < shared->sampling.samples; ++sample)

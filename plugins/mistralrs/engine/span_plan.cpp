@@ -9,17 +9,6 @@ namespace spnl::mistralrs {
 
 int32_t SeenRun::offset() const { return position - extent->positions[static_cast<size_t>(lo)]; }
 
-int64_t SpanPlan::blocks(int64_t block_size) const {
-  return (own->rows() + block_size - 1) / block_size + extent_blocks(block_size);
-}
-
-int64_t SpanPlan::extent_blocks(int64_t block_size) const {
-  int64_t sum = 0;
-  for (const auto& extent : extents)
-    if (!extent->repeated) sum += (extent->rows() + block_size - 1) / block_size;
-  return sum;
-}
-
 namespace {
 
 using modelkit::EncodedSpan;

@@ -53,9 +53,6 @@ struct SpanPlan {
   std::shared_ptr<const ExtentPlan> own;  ///< ends with the prompt's last token; output goes on
   std::vector<std::shared_ptr<const ExtentPlan>> extents;  ///< the others, none before what it sees
   bool long_rope = false;
-
-  int64_t blocks(int64_t block_size) const;         ///< that the prompt needs, all at once
-  int64_t extent_blocks(int64_t block_size) const;  ///< of those, of `extents`
 };
 
 /// What a finished sequence computed, to be seen by later prompts that its output stands in.

@@ -28,6 +28,7 @@ void StepLoop::add(std::vector<std::shared_ptr<Sequence>> samples) {
 }
 
 void StepLoop::step() {
+  keep_what_windows_leave();
   scheduler_.schedule(plan_, full_);
   if (!plan_.empty()) {
     try {
@@ -53,7 +54,7 @@ void StepLoop::run_planned() {
       chunk.sequence->first_step = begin;
     }
   speculator_.propose(plan_);
-  build_batch(plan_, batch_);
+  build_batch(plan_, runtime_.pool->window() != 0, batch_);
   runtime_.transformer->forward(batch_);
   samples_.clear();
   for (const Chunk& chunk : plan_) advance(chunk);
@@ -121,8 +122,8 @@ void StepLoop::fork_followers(Sequence& leader, std::span<const float> logits) {
     follower->long_rope = leader.long_rope;
     follower->plan = leader.plan;
     follower->sees = leader.sees;
-    follower->table.share(leader.table.blocks().first(full_blocks));
-    if (rest > 0) runtime_.kept->make_room(1);
+    follower->table.share(leader.table, full_blocks);
+    runtime_.kept->make_room(follower->table.missing(leader.computed));
     if (!scheduler_.has_room() || !follower->table.grow(leader.computed)) {
       follower->table.release();
       follower->sees.clear();
@@ -130,8 +131,8 @@ void StepLoop::fork_followers(Sequence& leader, std::span<const float> logits) {
       continue;
     }
     if (rest > 0)
-      runtime_.cache->copy_block(leader.table.blocks()[full_blocks],
-                                 follower->table.blocks()[full_blocks], rest);
+      runtime_.cache->copy_block(leader.table.block(full_blocks),
+                                 follower->table.block(full_blocks), rest);
     follower->computed = leader.computed;
     follower->cached.assign(leader.request->prompt.size(), 1);
     follower->started = true;
@@ -143,6 +144,14 @@ void StepLoop::fork_followers(Sequence& leader, std::span<const float> logits) {
     else
       sample_token(model_, logits, *follower, events_);
   }
+}
+
+/// What sequences have written is kept before the step that gives its windowed blocks up.
+void StepLoop::keep_what_windows_leave() {
+  for (const auto& sequence : sequences_)
+    if (sequence->running && sequence->output_tokens() > 0 &&
+        sequence->table.has_to_leave(sequence->computed))
+      store_rows(*sequence);
 }
 
 /// Lets others share what is computed; the begun block only when nothing is added to it any more.

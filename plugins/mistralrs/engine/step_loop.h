@@ -38,6 +38,7 @@ class StepLoop {
   void fork_followers(Sequence& leader, std::span<const float> logits);
   void retire_finished();
   void store_rows(const Sequence& sequence);
+  void keep_what_windows_leave();
   void report(Clock::duration elapsed);
   void fail_planned(const std::string& error);
 

@@ -38,8 +38,9 @@ void Transformer::attend(size_t layer, Rows q, Rows k, Rows v, const Batch& batc
       static_cast<float>(spec.softcap), static_cast<int32_t>(spec.window),
       weights_.layers[layer].attention.sinks.floats()};
   const cpu::RowPositions positions = batch.row_positions();
-  ops_.rope_store(ropes_[layer], cache_.layer(layer), k, v, positions, batch.slots);
-  ops_.paged_attention(ropes_[layer], cache_.layer(layer), params, q, positions, batch.sequences,
+  const Placement& at = cache_.kind(layer) == BlockKind::kFull ? batch.full : batch.windowed;
+  ops_.rope_store(ropes_[layer], cache_.layer(layer), k, v, positions, at.slots);
+  ops_.paged_attention(ropes_[layer], cache_.layer(layer), params, q, positions, at.sequences,
                        attended);
 }
 

@@ -1,5 +1,8 @@
 #include "ops/memory.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <string>
 
 #include "ops/torch_pch.h"
@@ -17,6 +20,13 @@ Memory allocate(uint64_t bytes, const char* purpose) {
         modelkit::ErrorCode::kNoMemory,
         "no memory for " + std::string(purpose) + ": " + std::to_string(bytes >> 20) + " MiB");
   }
+}
+
+void discard_pages(void* data, uint64_t bytes) {
+  static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto address = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t begin = (address + page - 1) / page * page, end = (address + bytes) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 }  // namespace spnl::mistralrs

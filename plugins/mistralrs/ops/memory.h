@@ -18,4 +18,8 @@ struct Memory {
 /// Throws modelkit::Error(kNoMemory) naming `purpose` and the size.
 Memory allocate(uint64_t bytes, const char* purpose);
 
+/// Gives the pages that lie wholly in [data, data + bytes) of such a block back to the system; what
+/// was in them is lost.
+void discard_pages(void* data, uint64_t bytes);
+
 }  // namespace spnl::mistralrs

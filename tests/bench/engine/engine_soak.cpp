@@ -378,7 +378,7 @@ class Subject {
     auto found = questions_.find(type);
     if (found == questions_.end()) {
       const auto model = load_(settings({type, 32, 0, 16, Speculate::kOff, true}));
-      token_bytes_[type] = model->runtime()->cache->block_bytes() / 32;
+      token_bytes_[type] = model->runtime()->cache->block_bytes().both() / 32;
       found = questions_.emplace(type, make_questions(*model)).first;
     }
     return found->second;

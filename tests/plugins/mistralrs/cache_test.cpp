@@ -16,15 +16,15 @@ BOOST_AUTO_TEST_CASE(blocks_return_when_the_last_reference_goes) {
   BOOST_TEST(a.grow(5));
   BOOST_TEST(a.blocks().size() == 3u);
   BOOST_TEST(!a.grow(9));  // all or nothing
-  BOOST_TEST(pool.free_blocks() == 1);
+  BOOST_TEST(pool.used_blocks() == 3);
   BlockTable b(pool, 2);
-  b.share(a.blocks().first(2));
+  b.share(a, 2);
   a.release();
-  BOOST_TEST(pool.free_blocks() == 2);
+  BOOST_TEST(pool.used_blocks() == 2);
   BOOST_TEST(b.slot(3) == int64_t{b.blocks()[1]} * 2 + 1);
   b.release();
-  BOOST_TEST(pool.free_blocks() == 4);
-  BOOST_TEST(!BlockPool(0).take().has_value());
+  BOOST_TEST(pool.used_blocks() == 0);
+  BOOST_TEST(!BlockPool(0).take(BlockKind::kFull).has_value());
 }
 
 namespace {
@@ -83,13 +83,12 @@ BOOST_AUTO_TEST_CASE(chains_match_by_ids_positions_and_root) {
   cache.store(ids.chain(), table, a_sequence());
   const auto found = cache.find(ids.chain(), 8, false);
   BOOST_TEST(found.rows == 8);
-  BOOST_TEST(found.blocks == std::vector(table.blocks().begin(), table.blocks().begin() + 2),
-             boost::test_tools::per_element());
+  BOOST_TEST((found.blocks == std::vector{table.block(0), table.block(1)}));
   BOOST_TEST(hit(cache, ids) == 8);  // the begun block was not kept
   // An open chain copies what it shares of a block that it will write to.
   const auto part = cache.find(ids.chain(), 7, false);
   BOOST_TEST(part.rows == 4);
-  BOOST_TEST(part.next_block == table.blocks()[1]);
+  BOOST_TEST((part.next_block == table.block(1)));
   BOOST_TEST(part.next_rows == 3);
   BOOST_TEST(hit(cache, Tokens({1, 2, 3, 4, 5, 0, 7, 8})) == 5);
   BOOST_TEST(hit(cache, Tokens({2, 2, 3, 4})) == 0);
@@ -113,7 +112,7 @@ BOOST_AUTO_TEST_CASE(a_fragment_is_shared_with_its_part_full_block) {
   BOOST_TEST(closed.rows == 6);
   BOOST_TEST(closed.blocks.size() == 2u);
   const auto shorter = cache.find(fragment.chain().first(5), 5, true);
-  BOOST_TEST(shorter.blocks == closed.blocks, boost::test_tools::per_element());
+  BOOST_TEST((shorter.blocks == closed.blocks));
   const auto open = cache.find(fragment.chain(), 6, false);
   BOOST_TEST(open.rows == 4);
   BOOST_TEST(open.next_rows == 2);
@@ -173,7 +172,124 @@ BOOST_AUTO_TEST_CASE(what_is_needed_again_is_evicted_later) {
   BOOST_TEST(hit(cache, Tokens({2, 2})) == 2);
   BOOST_TEST(hit(cache, Tokens({1, 1})) == 0);
   cache.make_room(3);
-  BOOST_TEST(pool.free_blocks() == 2);
+  BOOST_TEST(pool.used_blocks() == 1);
+}
+
+namespace {
+
+/// Blocks of two tokens: full ones cost 2, windowed ones 3, and windows reach back four tokens.
+BlockPool::Sizes windowed_sizes(int32_t blocks, uint64_t budget) {
+  BlockPool::Sizes sizes;
+  sizes.blocks = {blocks, blocks};
+  sizes.full_bytes = 2;
+  sizes.windowed_bytes = 3;
+  sizes.budget = budget;
+  sizes.window = 4;
+  return sizes;
+}
+
+std::vector<int32_t> windowed_of(const BlockCache::Found& found) {
+  std::vector<int32_t> there;
+  for (const Block& block : found.blocks) there.push_back(block.windowed != kNoWindowed);
+  return there;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(both_kinds_of_blocks_share_one_budget) {
+  std::vector<std::pair<BlockKind, int32_t>> discarded;
+  BlockPool pool(windowed_sizes(20, 20),
+                 [&](BlockKind kind, int32_t block) { discarded.emplace_back(kind, block); });
+  BOOST_TEST(pool.fits({4, 4}));
+  BOOST_TEST(!pool.fits({5, 4}));
+  BOOST_TEST(pool.times({1, 1}) == 4);
+  BOOST_TEST(pool.times({5, 1}) == 1);
+  BlockTable table(pool, 2);
+  BOOST_TEST(table.grow(8));
+  BOOST_TEST(!table.grow(9));
+  BOOST_TEST(pool.used_bytes() == 20u);
+  BOOST_TEST(!table.has_to_leave(5));  // the token at 5 sees 2, 3 and 4
+  BOOST_TEST(table.has_to_leave(6));
+  table.leave_behind(6);
+  BOOST_TEST(table.blocks(BlockKind::kWindowed)[0] == kNoWindowed);
+  BOOST_TEST(table.blocks(BlockKind::kWindowed)[1] != kNoWindowed);
+  BOOST_TEST(pool.used_bytes() == 17u);
+  BOOST_TEST(discarded.empty());
+  BOOST_TEST(pool.take(BlockKind::kFull).has_value());  // in the memory of what was left behind
+  BOOST_TEST((discarded == std::vector{std::pair{BlockKind::kWindowed, 1}}));
+  BOOST_TEST(!pool.take(BlockKind::kFull).has_value());
+  table.release();
+  BOOST_TEST(pool.used_bytes() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(a_hit_has_the_window_before_it) {
+  BlockPool pool(windowed_sizes(20, 100));
+  BlockCache cache(pool, 2, 8, kSecret);
+  const Tokens ids({1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
+  BlockTable table(pool, 2);
+  BOOST_TEST(table.grow(10));
+  cache.store(ids.chain(), table, a_sequence());
+  const auto all = cache.find(ids.chain(), 10, false);
+  BOOST_TEST(all.rows == 10);
+  BOOST_TEST(windowed_of(all) == (std::vector{0, 0, 0, 1, 1}), boost::test_tools::per_element());
+  const auto part = cache.find(ids.chain(), 7, false);
+  BOOST_TEST(part.rows == 6);
+  BOOST_TEST(part.next_rows == 1);
+  BOOST_TEST(windowed_of(part) == (std::vector{0, 1, 1}), boost::test_tools::per_element());
+  cache.clear();
+  // What a sequence has left behind is not found, and so neither is an end that needs it.
+  table.leave_behind(10);
+  cache.store(ids.chain(), table, a_sequence());
+  BOOST_TEST(cache.find(ids.chain(), 10, false).rows == 10);
+  for (const int64_t most : {9, 8, 7, 6, 3, 2, 1}) {
+    const auto found = cache.find(ids.chain(), most, false);
+    BOOST_TEST(found.rows + found.next_rows == 0, most);
+  }
+  // Who computes it again brings it back.
+  BlockTable again(pool, 2);
+  BOOST_TEST(again.grow(8));
+  cache.store(ids.chain().first(8), again, a_sequence());
+  BOOST_TEST(cache.find(ids.chain(), 7, false).rows == 6);
+  table.release();
+  again.release();
+  cache.clear();
+  BOOST_TEST(pool.used_blocks() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(windowed_blocks_far_from_every_end_go_first) {
+  BlockPool pool(windowed_sizes(60, 100));
+  BlockCache cache(pool, 2, 8, kSecret);
+  const Tokens longer({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16});
+  Tokens fork = longer;
+  fork.ids.resize(10);
+  fork.positions.resize(10);
+  fork.ids[8] = 99;
+  store(pool, cache, longer, 2, a_sequence());
+  {
+    BlockTable other(pool, 2);
+    other.share(cache.find(fork.chain(), 8, false).blocks);
+    BOOST_TEST(other.grow(10));
+    cache.store(fork.chain(), other, a_sequence());
+  }
+  BOOST_TEST(pool.used(BlockKind::kWindowed) == 9);
+  cache.make_room({(100 - 9 * 5) / 2 + 3, 0});  // two windowed blocks' worth
+  BOOST_TEST(pool.used(BlockKind::kFull) == 9);
+  BOOST_TEST(pool.used(BlockKind::kWindowed) == 7);
+  cache.make_room({(100 - 9 * 2 - 7 * 3) / 2 + 3, 0});
+  BOOST_TEST(pool.used(BlockKind::kWindowed) == 5);  // the fork keeps its window, and both ends
+  BOOST_TEST(pool.used(BlockKind::kFull) == 9);
+  BOOST_TEST(cache.find(longer.chain(), 16, false).rows == 16);
+  BOOST_TEST(cache.find(fork.chain(), 10, false).rows == 10);
+  BOOST_TEST(cache.find(longer.chain(), 8, false).rows == 8);
+  // The last resort: what others' full blocks hang on.
+  BlockTable user(pool, 2);
+  user.share(cache.find(longer.chain(), 16, false).blocks);
+  BlockTable second(pool, 2);
+  second.share(cache.find(fork.chain(), 10, false).blocks);
+  user.leave_behind(1 << 20);
+  second.leave_behind(1 << 20);
+  cache.make_room({(100 - 9 * 2) / 2, 0});
+  BOOST_TEST(pool.used(BlockKind::kWindowed) == 0);
 }
 
 // A key that another chain has already, as a forger would have it, is no hit.
@@ -216,14 +332,14 @@ BOOST_AUTO_TEST_CASE(random_use_never_loses_a_block) {
         for (const int32_t block : table.blocks()) ++owners[static_cast<size_t>(block)];
       int32_t used = 0;
       for (int32_t b = 0; b < 40; ++b) {
-        used += pool.references(b) > 0;
-        BOOST_TEST_REQUIRE(pool.references(b) >= owners[static_cast<size_t>(b)]);
+        used += pool.references(BlockKind::kFull, b) > 0;
+        BOOST_TEST_REQUIRE(pool.references(BlockKind::kFull, b) >= owners[static_cast<size_t>(b)]);
       }
       BOOST_TEST_REQUIRE(used == pool.used_blocks());
       BOOST_TEST_REQUIRE(cache.sequences() <= 4u);
     }
   }
-  BOOST_TEST(pool.free_blocks() == 40);
+  BOOST_TEST(pool.used_blocks() == 0);
 }
 
 // Rows taken out of blocks of one size and put into blocks of another, in part, are those rows.

@@ -77,9 +77,9 @@ class OracleForward {
       batch.ids.push_back(id);
       batch.positions.push_back(0);
       batch.long_rope.push_back(long_rope ? 1 : 0);
-      batch.slots.push_back(0);
+      batch.full.slots.push_back(0);
     }
-    batch.sequences.push_back({0, batch.rows(), {}});
+    batch.full.sequences.push_back({0, batch.rows(), {}});
     transformer_.forward(batch);
     const std::vector<int32_t> last = {static_cast<int32_t>(ids.size()) - 1};
     const Rows logits = transformer_.logits(last);

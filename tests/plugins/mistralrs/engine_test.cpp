@@ -108,8 +108,10 @@ BOOST_AUTO_TEST_CASE(a_tiny_pool_makes_requests_wait_and_changes_nothing) {
   const auto roomy = load(kModel, base());
   std::vector<std::vector<int32_t>> prompts;
   for (int i = 0; i < 8; ++i) prompts.push_back(prompt(20 + i, 10 + 3 * i));
-  const uint64_t block = KvCache::block_bytes(
-      roomy->bundle().spec, roomy->runtime()->cache->layer(0).type, tiny.block_size);
+  const uint64_t block =
+      KvCache::block_bytes(roomy->bundle().spec, roomy->runtime()->cache->layer(0).type,
+                           tiny.block_size)
+          .both();
   tiny.kv_bytes = 18 * block;  // 72 tokens; each request needs up to 51
   const auto model = load(kModel, tiny);
   Client s(*model);

@@ -25,17 +25,18 @@ constexpr int32_t kBlockSize = 8, kBlocks = 64;
 struct Tokens {
   std::vector<int32_t> ids;
   std::vector<int32_t> blocks;
+  std::vector<int32_t> windowed{};
   int64_t computed = 0;
   std::vector<float> logits{};  ///< of the last row that was run
 };
 
 class Runner {
  public:
-  Runner(const ModelSpec& spec, std::unique_ptr<Ops> ops, cpu::KvType type)
+  Runner(const ModelSpec& spec, std::unique_ptr<Ops> ops, cpu::KvType type, int32_t window = 0)
       : spec_(spec),
         ops_(std::move(ops)),
         weights_(load_weights(*ops_, spec, 0, [](uint64_t, uint64_t) { return true; })),
-        cache_(spec, type, kBlockSize, kBlocks),
+        cache_(spec, type, kBlockSize, {kBlocks, kBlocks}, window),
         transformer_(spec, weights_, cache_, *ops_, 128, 16) {}
 
   /// Blocks are given out scattered; they are never taken back.
@@ -43,24 +44,31 @@ class Runner {
     Tokens t{std::move(ids), {}};
     while (t.blocks.size() * kBlockSize < t.ids.size())
       t.blocks.push_back(next_block_++ * 37 % kBlocks);
+    t.windowed = t.blocks;  // none of which is kNoWindowed
     return t;
   }
 
   /// One forward over the next rows of each.
   void step(const std::vector<std::pair<Tokens*, int64_t>>& chunks) {
     Batch batch;
-    batch.runs.reserve(chunks.size());
+    batch.full.runs.reserve(chunks.size());
+    batch.windowed.runs.reserve(chunks.size());
     for (const auto& [t, rows] : chunks) {
       const int64_t first = batch.rows(), end = t->computed + rows;
       for (int64_t i = t->computed; i < end; ++i) {
         batch.ids.push_back(t->ids[static_cast<size_t>(i)]);
         batch.positions.push_back(static_cast<int32_t>(i));
         batch.long_rope.push_back(t->ids.size() > kLongFrom ? 1 : 0);
-        batch.slots.push_back(int64_t{t->blocks[static_cast<size_t>(i / kBlockSize)]} * kBlockSize +
-                              i % kBlockSize);
       }
-      batch.runs.push_back({t->blocks.data(), 0, static_cast<int32_t>(end), 0, 0});
-      batch.sequences.push_back({first, rows, std::span(&batch.runs.back(), 1)});
+      const auto place = [&](const std::vector<int32_t>& blocks, Placement& at) {
+        for (int64_t i = t->computed; i < end; ++i)
+          at.slots.push_back(int64_t{blocks[static_cast<size_t>(i / kBlockSize)]} * kBlockSize +
+                             i % kBlockSize);
+        at.runs.push_back({blocks.data(), 0, static_cast<int32_t>(end), 0, 0});
+        at.sequences.push_back({first, rows, std::span(&at.runs.back(), 1)});
+      };
+      place(t->blocks, batch.full);
+      place(t->windowed, batch.windowed);
       batch.logit_rows.push_back(static_cast<int32_t>(batch.rows() - 1));
       t->computed = end;
     }
@@ -181,7 +189,7 @@ BOOST_AUTO_TEST_CASE(a_copied_block_goes_on_like_the_original) {
     Tokens a = runner.start(ids), b = runner.start(other);
     runner.step({{&a, 13}});
     b.blocks[0] = a.blocks[0];
-    runner.cache().copy_block(a.blocks[1], b.blocks[1], 13 % kBlockSize);
+    runner.cache().copy_block({a.blocks[1]}, {b.blocks[1]}, 13 % kBlockSize);
     b.computed = 13;
     runner.step({{&a, 7}, {&b, 7}});
     BOOST_TEST((a.logits == runner.alone(ids)), name);
@@ -189,12 +197,35 @@ BOOST_AUTO_TEST_CASE(a_copied_block_goes_on_like_the_original) {
   }
 }
 
+// What no window reaches any more need not be there; one block more, and it shows.
+BOOST_AUTO_TEST_CASE(windowed_blocks_are_needed_as_long_as_a_window_reaches_them) {
+  for (const auto& [name, spec] : random_models(TensorType::kF32)) {
+    const auto window = static_cast<int32_t>(spec.layers[0].attention.window);
+    if (window == 0) continue;
+    const std::vector<int32_t> ids = some_ids(44, 6);
+    for (const cpu::Isa isa : cpu::supported_isas())
+      for (const int32_t too_many : {0, 1}) {
+        Runner all(spec, make_cpu_ops(isa, 2), cpu::KvType::kF16);
+        Runner runner(spec, make_cpu_ops(isa, 2), cpu::KvType::kF16, window);
+        Tokens a = all.start(ids), b = runner.start(ids);
+        all.step({{&a, 41}});
+        runner.step({{&b, 41}});
+        BOOST_TEST((a.logits == b.logits), name);
+        const auto behind = static_cast<size_t>((41 - window) / kBlockSize + too_many);
+        std::fill_n(b.windowed.begin(), behind, kNoWindowed);
+        all.step({{&a, 3}});
+        runner.step({{&b, 3}});
+        BOOST_TEST((a.logits == b.logits) == (too_many == 0), name);
+      }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(latent_attention_caches_one_compressed_row) {
   for (const auto& [name, spec] : random_models(TensorType::kF32)) {
-    const uint64_t per_token = KvCache::block_bytes(spec, cpu::KvType::kF16, 4) / 4;
+    const uint64_t per_token = KvCache::block_bytes(spec, cpu::KvType::kF16, 4).both() / 4;
     if (name == "plain") BOOST_TEST(per_token == 2u * 2 * (2 * 2 * 32));
     if (name.starts_with("latent")) BOOST_TEST(per_token == 2u * 2 * (64 + 32));
-    const uint64_t in_bytes = KvCache::block_bytes(spec, cpu::KvType::kQ8_0, 4) / 4;
+    const uint64_t in_bytes = KvCache::block_bytes(spec, cpu::KvType::kQ8_0, 4).both() / 4;
     BOOST_TEST(in_bytes == per_token * 17 / 32, name);  // 34 bytes where f16 takes 64
   }
 }
@@ -203,7 +234,7 @@ BOOST_AUTO_TEST_CASE(heads_that_do_not_fit_the_type_of_the_cache_are_refused) {
   ModelSpec spec = random_models(TensorType::kF32).front().second;
   spec.layers[1].attention.value_dim = 80;
   BOOST_CHECK_EXCEPTION(
-      KvCache::block_bytes(spec, cpu::KvType::kQ8_0, 4), spnl::modelkit::Error,
+      KvCache::block_bytes(spec, cpu::KvType::kQ8_0, 4).both(), spnl::modelkit::Error,
       [](const auto& e) { return std::string(e.what()).find("80 elements") != std::string::npos; });
 }
 

@@ -25,7 +25,8 @@ Settings single() {
 Settings pool_of(int blocks, int block_size) {
   static const uint64_t token = [] {
     const auto model = load(kModel, single());
-    return KvCache::block_bytes(model->bundle().spec, model->runtime()->cache->layer(0).type, 1);
+    return KvCache::block_bytes(model->bundle().spec, model->runtime()->cache->layer(0).type, 1)
+        .both();
   }();
   Settings s = single();
   s.block_size = block_size;

@@ -75,15 +75,15 @@ class Runner {
   std::vector<float> run(const Moved& moved, int32_t begin, int32_t rows, int32_t position,
                          const std::vector<cpu::KvRun>& runs, bool long_rope) {
     Batch batch;
-    batch.runs = runs;
+    batch.full.runs = runs;
     for (int32_t i = 0; i < rows; ++i) {
       batch.ids.push_back(moved.ids[static_cast<size_t>(begin + i)]);
       batch.positions.push_back(position + i);
       batch.long_rope.push_back(long_rope ? 1 : 0);
-      batch.slots.push_back(int64_t{runs.back().blocks[i / kBlockSize]} * kBlockSize +
-                            i % kBlockSize);
+      batch.full.slots.push_back(int64_t{runs.back().blocks[i / kBlockSize]} * kBlockSize +
+                                 i % kBlockSize);
     }
-    batch.sequences.push_back({0, rows, batch.runs});
+    batch.full.sequences.push_back({0, rows, batch.full.runs});
     transformer_.forward(batch);
     const std::vector<int32_t> last = {rows - 1};
     const Rows logits = transformer_.logits(last);

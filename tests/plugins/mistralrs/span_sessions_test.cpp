@@ -67,7 +67,7 @@ class RandomSession {
       answers_.push_back(Asker(*ample).ask(asked.prompt, asked.spans, kTokens));
     }
     if (random_() % 2 == 0) settings_.disk = {folder_.path, 1 << 20, 0};
-    settings_.kv_bytes = ample->runtime()->cache->block_bytes() * blocks(*ample);
+    settings_.kv_bytes = ample->runtime()->cache->block_bytes().both() * blocks(*ample);
   }
 
   void run(size_t at_once) {
@@ -84,7 +84,9 @@ class RandomSession {
     int64_t most = 0;
     for (const auto& [prompt, spans] : requests_) {
       const auto plan = plan_spans(prompt.ids, spans, false, *model.runtime()->kept);
-      most = std::max({most, plan->blocks(size), (std::ssize(prompt.ids) + size - 1) / size});
+      const int64_t blocks =
+          most_blocks(*plan, plan->own->rows(), *model.runtime()->pool, settings_.block_size).full;
+      most = std::max({most, blocks, (std::ssize(prompt.ids) + size - 1) / size});
     }
     return static_cast<uint64_t>(most) + kTokens / static_cast<uint64_t>(settings_.block_size) + 2 +
            random_() % 10;
@@ -105,7 +107,7 @@ class RandomSession {
         heard.emplace_back(answer, r);
       if (random_() % 4 == 0)
         model->runtime()->kept->make_room(static_cast<int32_t>(
-            random_() % static_cast<uint32_t>(model->runtime()->pool->size() + 1)));
+            random_() % static_cast<uint32_t>(model->runtime()->pool->sizes().blocks.full + 1)));
     }
     asker.run();
     for (const auto& [answer, r] : heard) {

@@ -170,7 +170,7 @@ BOOST_AUTO_TEST_CASE(the_state_of_memory_and_disk_changes_nothing) {
   const auto want = answers_of(plain.model, prompts, requests);
   Settings tight = on_disk(folder.path);
   tight.block_size = 8;
-  tight.kv_bytes = 60 * plain.model.runtime()->cache->block_bytes();
+  tight.kv_bytes = 60 * plain.model.runtime()->cache->block_bytes().both();
   for (int round = 0; round < 3; ++round) {
     Loaded loaded(tight);
     Asker asker(loaded.model);

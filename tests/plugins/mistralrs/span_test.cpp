@@ -84,17 +84,19 @@ BOOST_AUTO_TEST_CASE(modes_agree_where_they_must) {
 
 namespace {
 
-/// Bytes of keys and values of all layers, of the rows of an extent that is kept.
+/// Bytes of keys and values of all layers, of the rows of an extent that are kept.
 std::vector<char> kept_rows(Model& model, const ExtentPlan& extent) {
   Runtime& runtime = *model.runtime();
   const auto found = runtime.kept->find(extent.chain(), extent.rows(), true);
   BOOST_TEST_REQUIRE(found.rows == extent.rows());
   std::vector<char> bytes;
-  const auto add = [&](const cpu::KvLayer& layer, const void* base, int32_t dim) {
+  const auto add = [&](BlockKind kind, const cpu::KvLayer& layer, const void* base, int32_t dim) {
     const int64_t row = cpu::kv_row_bytes(layer.type, dim), head = row * layer.block_size;
     for (int64_t slot = 0; slot < extent.rows(); ++slot)
       for (int32_t h = 0; h < layer.kv_heads; ++h) {
-        const int64_t block = found.blocks[static_cast<size_t>(slot / layer.block_size)];
+        const Block& blocks = found.blocks[static_cast<size_t>(slot / layer.block_size)];
+        const int64_t block = kind == BlockKind::kFull ? blocks.full : blocks.windowed;
+        if (block == kNoWindowed && kind == BlockKind::kWindowed) continue;
         const char* at = static_cast<const char*>(base) + (block * layer.kv_heads + h) * head +
                          slot % layer.block_size * row;
         bytes.insert(bytes.end(), at, at + row);
@@ -102,8 +104,9 @@ std::vector<char> kept_rows(Model& model, const ExtentPlan& extent) {
   };
   for (size_t i = 0; i < model.bundle().spec.layers.size(); ++i) {
     const cpu::KvLayer& layer = runtime.cache->layer(i);
-    add(layer, layer.keys, layer.head_dim);
-    if (layer.values != nullptr) add(layer, layer.values, layer.value_dim);
+    const BlockKind kind = runtime.cache->kind(i);
+    add(kind, layer, layer.keys, layer.head_dim);
+    if (layer.values != nullptr) add(kind, layer, layer.values, layer.value_dim);
   }
   return bytes;
 }
@@ -151,7 +154,7 @@ BOOST_AUTO_TEST_CASE(the_state_of_the_cache_changes_nothing) {
   tiny.block_size = 8;
   const auto roomy = load(kModel, tiny);
   const uint64_t block =
-      KvCache::block_bytes(roomy->bundle().spec, roomy->runtime()->cache->layer(0).type, 8);
+      KvCache::block_bytes(roomy->bundle().spec, roomy->runtime()->cache->layer(0).type, 8).both();
   tiny.kv_bytes = 60 * block;
   const auto model = load(kModel, tiny);
   std::vector<std::pair<SpanPrompt, SpanRequest>> requests;
@@ -404,7 +407,8 @@ BOOST_AUTO_TEST_CASE(what_complete_extents_see_is_not_computed_for_them) {
   BlockCache& kept = *model->runtime()->kept;
   const auto plan = plan_spans(inner.ids, inner_spans, false, kept);
   const Chain fragment = plan->extents.back()->chain();
-  for (int32_t free = model->runtime()->pool->free_blocks();
+  const BlockPool& pool = *model->runtime()->pool;
+  for (int32_t free = pool.sizes().blocks.full - pool.used_blocks();
        kept.find(fragment, fragment.rows(), true).rows > 0; ++free)
     kept.make_room(free);
   const uint64_t before = model->runtime()->counters.prefill_tokens;
@@ -471,7 +475,7 @@ BOOST_AUTO_TEST_CASE(a_prefill_leaves_its_fragments) {
 BOOST_AUTO_TEST_CASE(prompts_of_too_many_fragments_are_refused) {
   Settings small = base();
   const auto roomy = load(kModel, small);
-  small.kv_bytes = 20 * roomy->runtime()->cache->block_bytes();
+  small.kv_bytes = 20 * roomy->runtime()->cache->block_bytes().both();
   const auto model = load(kModel, small);
   const auto refused = [&](const SpanPrompt& prompt, const SpanRequest& spans,
                            const std::string& word) {

@@ -181,7 +181,8 @@ BOOST_AUTO_TEST_CASE(guesses_fit_the_context_and_the_pool) {
   tiny.block_size = 4;
   const auto probe = load(kModel, base());
   tiny.kv_bytes =
-      20 * KvCache::block_bytes(probe->bundle().spec, probe->runtime()->cache->layer(0).type, 4);
+      20 *
+      KvCache::block_bytes(probe->bundle().spec, probe->runtime()->cache->layer(0).type, 4).both();
   for (const Settings& settings : {small, tiny}) {
     const auto off = load_with(kModel, Speculate::kOff, settings),
                always = load_with(kModel, Speculate::kNgram, settings);
