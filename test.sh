@@ -17,6 +17,7 @@ for preset in "${presets[@]}"; do
   fi
   packaging/setup/build.sh "$preset" "${targets[@]}"
   if [[ $preset == release ]]; then
+    python3 packaging/setup/default_model.py # the quality of span modes is tested on it
     python3 tools/check_symbols.py build/release
   fi
   ctest --preset "$preset" --parallel 2 "${only[@]}"
