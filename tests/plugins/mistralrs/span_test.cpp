@@ -147,6 +147,30 @@ BOOST_AUTO_TEST_CASE(tails_after_other_fragments_are_not_shared) {
   BOOST_TEST((asker.ask(b, spans_of(b, SpanMode::kBlock)).logprobs == warm.logprobs));
 }
 
+// The same with all tokens at the same places: only what they see differs.
+BOOST_AUTO_TEST_CASE(text_after_other_text_of_the_same_length_is_not_shared) {
+  const SpanPrompt first = documents({0, 2});
+  const auto with_other = [&](uint64_t begin, uint64_t end) {
+    SpanPrompt other = first;
+    for (uint64_t i = begin; i < end; ++i) other.ids[i] = first.ids[i] == 5 ? 6 : 5;
+    return other;
+  };
+  const SpanPrompt other_fragment = with_other(first.spans[0].begin, first.spans[0].end),
+                   other_preamble = with_other(1, first.preamble);
+  const auto model = load(kModel, base());
+  Asker asker(*model);
+  for (const SpanPrompt* now : {&other_fragment, &other_preamble}) {
+    model->runtime()->kept->clear();
+    asker.ask(first, spans_of(first, SpanMode::kBlock));
+    const Answer warm = asker.ask(*now, spans_of(*now, SpanMode::kBlock));
+    BOOST_TEST(std::count(warm.cached.end() - 13, warm.cached.end(), 0) == 13);
+    BOOST_TEST(warm.computed(now->spans[0]) ==
+               static_cast<int64_t>(now->spans[0].end - now->spans[0].begin));
+    model->runtime()->kept->clear();
+    BOOST_TEST((asker.ask(*now, spans_of(*now, SpanMode::kBlock)).logprobs == warm.logprobs));
+  }
+}
+
 // Whatever is cached, evicted, in flight, preempted or cancelled: the same bits, and no block lost.
 BOOST_AUTO_TEST_CASE(the_state_of_the_cache_changes_nothing) {
   Random random(3);
