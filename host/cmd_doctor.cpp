@@ -111,8 +111,7 @@ Check check_cache() {
 
 /// What backends keep of fragments for later runs.
 Check check_span_cache(const Arguments& args) {
-  const auto folder =
-      args.has("span-cache") ? args.get("span-cache") : environment("SPNL_SPAN_CACHE");
+  const auto folder = option_or_environment(args, "span-cache", "SPNL_SPAN_CACHE");
   const std::string name = "span cache";
   if (!folder || folder->empty()) return {name, Verdict::kOk, "none; see --span-cache"};
   std::error_code problem;

@@ -42,14 +42,12 @@ void set_cache_options(const Arguments& args, std::map<std::string, std::string>
                   "give auto, f32, f16, bf16 or q8_0");
   }
   if (const auto size = args.get("kv-memory")) config["kv_memory"] = *size;
-  const auto folder =
-      args.has("span-cache") ? args.get("span-cache") : environment("SPNL_SPAN_CACHE");
+  const auto folder = option_or_environment(args, "span-cache", "SPNL_SPAN_CACHE");
   if (folder && folder->empty())
     throw Error(ErrorCode::kUsage, "the folder's name is empty", "--span-cache", "name a folder");
   if (folder) config["span_cache"] = std::filesystem::absolute(*folder).string();
-  const auto most = args.has("span-cache-size") ? args.get("span-cache-size")
-                                                : environment("SPNL_SPAN_CACHE_SIZE");
-  if (most) config["span_cache_size"] = *most;
+  if (const auto most = option_or_environment(args, "span-cache-size", "SPNL_SPAN_CACHE_SIZE"))
+    config["span_cache_size"] = *most;
 }
 
 }  // namespace
@@ -101,8 +99,7 @@ Sampling sampling_options(const Arguments& args) {
 }
 
 std::string model_option(const Arguments& args) {
-  std::string model =
-      args.has("model") ? *args.get("model") : environment("SPNL_MODEL").value_or("");
+  std::string model = option_or_environment(args, "model", "SPNL_MODEL").value_or("");
   std::string backend = args.get("backend").value_or("");
   if (args.has("model") && model.empty())
     throw Error(ErrorCode::kUsage, "the model's name is empty", "--model",
@@ -128,6 +125,11 @@ std::optional<std::string> environment(const char* name) {
   const char* value = std::getenv(name);
   if (value == nullptr || *value == '\0') return std::nullopt;
   return value;
+}
+
+std::optional<std::string> option_or_environment(const Arguments& args, const char* option,
+                                                 const char* variable) {
+  return args.has(option) ? args.get(option) : environment(variable);
 }
 
 bool streaming_wanted() {

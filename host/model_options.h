@@ -35,6 +35,10 @@ std::string required_model(const Arguments& args);
 /// An environment variable; nothing when unset or empty.
 std::optional<std::string> environment(const char* name);
 
+/// An option's value, which may be empty; when it is not given, that of its environment variable.
+std::optional<std::string> option_or_environment(const Arguments& args, const char* option,
+                                                 const char* variable);
+
 /// MISTRALRS_NO_STREAM: results come once at the end.
 bool streaming_wanted();
 

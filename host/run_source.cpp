@@ -88,8 +88,7 @@ std::map<std::string, BindingValue> bindings(const Arguments& args) {
   if (args.has("document")) out["documents"] = documents(args);
   if (std::string model = model_option(args); !model.empty()) out["model"] = model;
   if (auto prompt = args.get("prompt")) out["prompt"] = *prompt;
-  if (auto model = args.has("embedding-model") ? args.get("embedding-model")
-                                               : environment("SPNL_EMBEDDING_MODEL"))
+  if (auto model = option_or_environment(args, "embedding-model", "SPNL_EMBEDDING_MODEL"))
     out["embedding_model"] = *model;
   auto size = args.unsigned_number("chunk-size", 1, 1'000'000);
   out["chunk_size"] = size ? static_cast<double>(*size) : kSymbolChunkSize;

@@ -12,8 +12,8 @@ struct Given {
 };
 
 Given flag_or_environment(const Arguments& args, const char* flag, const char* variable) {
-  if (args.has(flag)) return {*args.get(flag), "--" + std::string(flag)};
-  return {environment(variable).value_or(""), variable};
+  return {option_or_environment(args, flag, variable).value_or(""),
+          args.has(flag) ? "--" + std::string(flag) : variable};
 }
 
 std::string one_of(const Given& given, const char* what, std::initializer_list<const char*> known) {
