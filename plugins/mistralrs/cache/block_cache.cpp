@@ -227,14 +227,19 @@ void BlockCache::erase(Node& node) {
 void BlockCache::make_room(const BlockCounts& blocks) {
   while (!pool_.fits(blocks)) {
     const bool windowed_helps = pool_.has_numbers(BlockKind::kFull, blocks.full);
-    const auto victim = std::find_if(behind_.begin(), behind_.end(), [&](const Priority& p) {
-      return pool_.references(BlockKind::kWindowed, std::get<Node*>(p)->block.windowed) == 1;
-    });
-    if (windowed_helps && victim != behind_.end())
-      drop_windowed(*std::get<Node*>(*victim));
-    else if (!evict_leaf() && !(windowed_helps && drop_some_windowed()))
-      return;
+    if (windowed_helps && drop_behind()) continue;
+    if (!evict_leaf() && !(windowed_helps && drop_some_windowed())) return;
   }
+}
+
+/// The windowed block that is least likely to be needed. False: there is none that nobody uses.
+bool BlockCache::drop_behind() {
+  const auto victim = std::find_if(behind_.begin(), behind_.end(), [&](const Priority& p) {
+    return pool_.references(BlockKind::kWindowed, std::get<Node*>(p)->block.windowed) == 1;
+  });
+  if (victim == behind_.end()) return false;
+  drop_windowed(*std::get<Node*>(*victim));
+  return true;
 }
 
 /// False: there is none that nobody uses.

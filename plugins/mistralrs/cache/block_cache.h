@@ -101,6 +101,7 @@ class BlockCache {
   int64_t window_blocks(int64_t rows) const;
   void find_behind(std::span<Node* const> path, int64_t rows);
   void drop_windowed(Node& node);
+  bool drop_behind();
   bool drop_some_windowed();
   bool evict_leaf();
   void touch(Node& node);
