@@ -1,5 +1,12 @@
 // Small helpers of the kernels. Included once, inside an anonymous namespace.
 
+// Sums must stay in registers: GCC inlines large functions that are called twice only when told to.
+#define SPNL_INLINE [[gnu::always_inline]] inline
+// The scalar kernels define it empty.
+#ifndef SPNL_UNROLL
+#define SPNL_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 template <int N>
 struct Count {
   static constexpr int kValue = N;

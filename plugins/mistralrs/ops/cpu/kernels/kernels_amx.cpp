@@ -7,10 +7,6 @@
 #include "ops/cpu/kernel_table.h"
 #include "ops/cpu/kernels/tile_config.h"
 
-#define SPNL_UNROLL _Pragma("GCC unroll 16")
-// Sums must stay in registers: GCC inlines large functions that are called twice only when told to.
-#define SPNL_INLINE [[gnu::always_inline]] inline
-
 // Tests replace the tiles by ones in software, to run this file on any CPU with AVX512-VNNI.
 #ifndef SPNL_TILES
 #define SPNL_TILES "ops/cpu/kernels/tiles_amx.inl"

@@ -6,10 +6,6 @@
 
 #include "ops/cpu/kernel_table.h"
 
-#define SPNL_UNROLL _Pragma("GCC unroll 16")
-// Sums must stay in registers: GCC inlines large functions that are called twice only when told to.
-#define SPNL_INLINE [[gnu::always_inline]] inline
-
 namespace spnl::mistralrs::cpu {
 namespace {
 
