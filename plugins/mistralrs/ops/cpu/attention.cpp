@@ -135,20 +135,24 @@ bool find_visible(const Problem& p, const Tile& tile, const KvRun& run, int32_t 
   return any;
 }
 
+/// Where key and value of each slot lie, block by block: a division costs as much as a key's dot
+/// products.
 void find_slots(const KvLayer& layer, const KvRun& run, int32_t begin, int32_t keys, int kv_head,
                 Workspace& w) {
   const int64_t key_bytes = kv_row_bytes(layer.type, layer.head_dim);
-  const int64_t value_bytes = kv_row_bytes(layer.type, layer.value_dim);
-  const auto* key = static_cast<const uint8_t*>(layer.keys);
-  const auto* value = static_cast<const uint8_t*>(layer.values);
-  for (int32_t i = 0; i < keys; ++i) {
-    const int32_t slot = run.lo + begin + i;
-    const int64_t block = run.blocks[slot / layer.block_size];
-    const int64_t at =
-        (block * layer.kv_heads + kv_head) * layer.block_size + slot % layer.block_size;
-    w.keys[static_cast<size_t>(i)] = key + at * key_bytes;
-    w.values[static_cast<size_t>(i)] =
-        value != nullptr ? value + at * value_bytes : key + at * key_bytes;
+  const auto* all_keys = static_cast<const uint8_t*>(layer.keys);
+  const bool shared = layer.values == nullptr;
+  const int64_t value_bytes = shared ? key_bytes : kv_row_bytes(layer.type, layer.value_dim);
+  const auto* all_values = shared ? all_keys : static_cast<const uint8_t*>(layer.values);
+  int32_t block = (run.lo + begin) / layer.block_size,
+          in_block = (run.lo + begin) % layer.block_size;
+  for (int32_t i = 0; i < keys; ++block, in_block = 0) {
+    const int64_t first =
+        (int64_t{run.blocks[block]} * layer.kv_heads + kv_head) * layer.block_size;
+    for (; i < keys && in_block < layer.block_size; ++i, ++in_block) {
+      w.keys[static_cast<size_t>(i)] = all_keys + (first + in_block) * key_bytes;
+      w.values[static_cast<size_t>(i)] = all_values + (first + in_block) * value_bytes;
+    }
   }
 }
 
@@ -181,10 +185,10 @@ bool attend_split(const Problem& p, const Tile& tile, const KvRun& run, int32_t 
   return true;
 }
 
-void clear_state(Workspace& w) {
-  std::fill(w.max.begin(), w.max.end(), kNegInf);
-  std::fill(w.sum.begin(), w.sum.end(), 0.0f);
-  std::fill(w.state.begin(), w.state.end(), 0.0f);
+void clear_state(const Problem& p, int q_rows, Workspace& w) {
+  std::fill_n(w.max.begin(), q_rows, kNegInf);
+  std::fill_n(w.sum.begin(), q_rows, 0.0f);
+  std::fill_n(w.state.begin(), q_rows * p.padded_value(), 0.0f);
 }
 
 /// The sink joins the sum last, as one more key whose value is zero.
@@ -230,10 +234,8 @@ bool sees(const Problem& p, const Tile& tile, const KvRun& run) {
 }
 
 /// All runs of a tile, in order, by one thread.
-void attend_tile(const Problem& p, const Tile& tile) {
-  Workspace& w = workspace();
-  w.prepare(p, tile.q_rows());
-  clear_state(w);
+void attend_tile(const Problem& p, const Tile& tile, Workspace& w) {
+  clear_state(p, tile.q_rows(), w);
   bool turned = false;
   int32_t turned_offset = 0;
   for (const KvRun& run : tile.sequence->runs) {
@@ -296,7 +298,7 @@ void attend_pieces(ThreadTeam& team, const Problem& p, Work& work) {
   });
   Workspace& w = workspace();
   for (size_t t = 0, i = 0; t < tiles.size(); ++t) {
-    clear_state(w);
+    clear_state(p, tiles[t].q_rows(), w);
     for (; i < pieces.size() && pieces[i].tile == static_cast<int>(t); ++i) {
       if (!work.visible[i]) continue;
       merge_rows(p, tiles[t].q_rows(), &work.max[i * n], &work.sum[i * n], &work.part[i * n * dim],
@@ -383,9 +385,12 @@ void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer&
     if (work.pieces.size() > tiles.size()) return attend_pieces(team, p, work);
   }
   std::atomic<size_t> next{0};
+  const int most_q_rows = static_cast<int>(std::min<int64_t>(most_rows, per_tile)) * p.tile_heads();
   team.run([&](int) {
+    Workspace& w = workspace();
+    w.prepare(p, most_q_rows);
     for (size_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tiles.size();)
-      attend_tile(p, tiles[t]);
+      attend_tile(p, tiles[t], w);
   });
 }
 

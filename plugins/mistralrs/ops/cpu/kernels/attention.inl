@@ -269,6 +269,13 @@ void attend(const AttendArgs& a) {
 void merge(float part_max, float part_sum, const float* part, int padded_value, float& max,
            float& sum, float* state) {
   if (!(part_sum > 0)) return;
+  if (sum == 0) {  // the first: to the bit what the exponentials below, 0 and 1, would give
+    max = part_max;
+    sum = part_sum;
+    for (int d = 0; d < padded_value; d += V::kLanes)
+      V::store(state + d, V::add(V::load(part + d), V::zero()));
+    return;
+  }
   const float top = part_max > max ? part_max : max;
   const float keep = V::reduce_max(V::exp(V::set1(max - top)));
   const float take = V::reduce_max(V::exp(V::set1(part_max - top)));
