@@ -66,8 +66,26 @@ struct Tile {
   int q_rows() const { return rows * heads; }
 };
 
+/// Some keys of one kv head: slots lo + begin .. lo + begin + count - 1 of the run.
+struct Split {
+  const KvRun* run = nullptr;
+  int kv_head = 0;
+  int32_t begin = 0, count = 0;
+};
+
 int32_t split_count(const KvRun& run) {
   return run.hi <= run.lo ? 0 : (run.hi - run.lo - 1) / kSplitKeys + 1;
+}
+
+Split split_of(const KvRun& run, int kv_head, int32_t index) {
+  const int32_t begin = index * kSplitKeys;
+  return {&run, kv_head, begin, std::min(kSplitKeys, run.hi - run.lo - begin)};
+}
+
+/// The tile's first; nothing where there is no tile.
+Split first_split(const Tile* tile) {
+  if (tile == nullptr || tile->sequence->runs.empty()) return {};
+  return split_of(tile->sequence->runs.front(), tile->kv_head, 0);
 }
 
 /// Memory of one thread, kept for its life: sizes settle after the first calls.
@@ -89,8 +107,8 @@ struct Workspace {
     sin.resize(pairs);
     first.resize(n);
     last.resize(n);
-    keys.resize(kSplitKeys);
-    values.resize(kSplitKeys);
+    keys.resize(kSplitKeys + kKeyTile);
+    values.resize(kSplitKeys + kKeyTile);
   }
 };
 
@@ -115,15 +133,15 @@ void rotate_queries(const Problem& p, const Tile& tile, int32_t offset, Workspac
   }
 }
 
-/// Visible keys of every query row in the split that starts at slot lo + begin of the run; false:
-/// none at all. The visible slots of a row are one range: position and window both cut at an end.
-bool find_visible(const Problem& p, const Tile& tile, const KvRun& run, int32_t begin, int32_t keys,
-                  Workspace& w) {
+/// Visible keys of every query row in the split; false: none at all. The visible slots of a row are
+/// one range: position and window both cut at an end.
+bool find_visible(const Problem& p, const Tile& tile, const Split& split, Workspace& w) {
   bool any = false;
-  const int64_t linear = int64_t{run.e0} + run.offset + begin;  // of the split's first key
+  const int64_t linear =
+      int64_t{split.run->e0} + split.run->offset + split.begin;  // of its first key
   for (int r = 0; r < tile.rows; ++r) {
     const int64_t position = p.positions.at[static_cast<size_t>(tile.first_row + r)];
-    const int64_t last = std::clamp<int64_t>(position - linear + 1, 0, keys);
+    const int64_t last = std::clamp<int64_t>(position - linear + 1, 0, split.count);
     const int64_t from = p.params.window > 0 ? position - p.params.window + 1 - linear : 0;
     const int64_t first = std::clamp<int64_t>(from, 0, last);
     any = any || first < last;
@@ -135,41 +153,50 @@ bool find_visible(const Problem& p, const Tile& tile, const KvRun& run, int32_t 
   return any;
 }
 
-/// Where key and value of each slot lie, block by block: a division costs as much as a key's dot
-/// products.
-void find_slots(const KvLayer& layer, const KvRun& run, int32_t begin, int32_t keys, int kv_head,
-                Workspace& w) {
+/// Where the first `count` keys and values of the split lie, block by block: a division costs as
+/// much as a key's dot products.
+void find_slots(const KvLayer& layer, const Split& split, int32_t count, const uint8_t** keys,
+                const uint8_t** values) {
   const int64_t key_bytes = kv_row_bytes(layer.type, layer.head_dim);
   const auto* all_keys = static_cast<const uint8_t*>(layer.keys);
   const bool shared = layer.values == nullptr;
   const int64_t value_bytes = shared ? key_bytes : kv_row_bytes(layer.type, layer.value_dim);
   const auto* all_values = shared ? all_keys : static_cast<const uint8_t*>(layer.values);
-  int32_t block = (run.lo + begin) / layer.block_size,
-          in_block = (run.lo + begin) % layer.block_size;
-  for (int32_t i = 0; i < keys; ++block, in_block = 0) {
+  const int32_t slot = split.run->lo + split.begin;
+  int32_t block = slot / layer.block_size, in_block = slot % layer.block_size;
+  for (int32_t i = 0; i < count; ++block, in_block = 0) {
     const int64_t first =
-        (int64_t{run.blocks[block]} * layer.kv_heads + kv_head) * layer.block_size;
-    for (; i < keys && in_block < layer.block_size; ++i, ++in_block) {
-      w.keys[static_cast<size_t>(i)] = all_keys + (first + in_block) * key_bytes;
-      w.values[static_cast<size_t>(i)] = all_values + (first + in_block) * value_bytes;
+        (int64_t{split.run->blocks[block]} * layer.kv_heads + split.kv_head) * layer.block_size;
+    for (; i < count && in_block < layer.block_size; ++i, ++in_block) {
+      keys[i] = all_keys + (first + in_block) * key_bytes;
+      values[i] = all_values + (first + in_block) * value_bytes;
     }
   }
 }
 
+/// The split's keys, and behind them the first of the one that the thread does next. Where that has
+/// less, the last key stands for more.
+void find_slots(const KvLayer& layer, const Split& split, const Split& next, Workspace& w) {
+  const uint8_t **keys = w.keys.data(), **values = w.values.data();
+  find_slots(layer, split, split.count, keys, values);
+  const int32_t ahead = std::min(next.count, kKeyTile), found = split.count + ahead;
+  if (ahead > 0) find_slots(layer, next, ahead, keys + split.count, values + split.count);
+  std::fill(keys + found, keys + split.count + kKeyTile, keys[found - 1]);
+  std::fill(values + found, values + split.count + kKeyTile, values[found - 1]);
+}
+
 /// Partial result of one split for the tile; queries are already turned for the run. False: nothing
 /// visible.
-bool attend_split(const Problem& p, const Tile& tile, const KvRun& run, int32_t split, Workspace& w,
-                  float* max, float* sum, float* out) {
-  const int32_t begin = split * kSplitKeys;
-  const int32_t keys = std::min(kSplitKeys, run.hi - run.lo - begin);
-  if (!find_visible(p, tile, run, begin, keys, w)) return false;
-  find_slots(p.layer, run, begin, keys, tile.kv_head, w);
+bool attend_split(const Problem& p, const Tile& tile, const Split& split, const Split& next,
+                  Workspace& w, float* max, float* sum, float* out) {
+  if (!find_visible(p, tile, split, w)) return false;
+  find_slots(p.layer, split, next, w);
   AttendArgs args{};
   args.q = w.q.data();
   args.q_rows = tile.q_rows();
   args.first = w.first.data();
   args.last = w.last.data();
-  args.keys = keys;
+  args.keys = split.count;
   args.key_rows = w.keys.data();
   args.value_rows = w.values.data();
   args.type = p.layer.type;
@@ -233,8 +260,8 @@ bool sees(const Problem& p, const Tile& tile, const KvRun& run) {
   return false;
 }
 
-/// All runs of a tile, in order, by one thread.
-void attend_tile(const Problem& p, const Tile& tile, Workspace& w) {
+/// All runs of a tile, in order, by one thread; `next`: what it does afterwards, or null.
+void attend_tile(const Problem& p, const Tile& tile, const Tile* next, Workspace& w) {
   clear_state(p, tile.q_rows(), w);
   bool turned = false;
   int32_t turned_offset = 0;
@@ -243,8 +270,13 @@ void attend_tile(const Problem& p, const Tile& tile, Workspace& w) {
     if (!turned || run.offset != turned_offset) rotate_queries(p, tile, run.offset, w);
     turned = true;
     turned_offset = run.offset;
-    for (int32_t s = 0; s < split_count(run); ++s) {
-      if (attend_split(p, tile, run, s, w, w.part_max.data(), w.part_sum.data(), w.part.data())) {
+    const bool last_run = &run == &tile.sequence->runs.back();
+    const Split behind_run = last_run ? first_split(next) : split_of(*(&run + 1), tile.kv_head, 0);
+    for (int32_t s = 0, count = split_count(run); s < count; ++s) {
+      const Split split = split_of(run, tile.kv_head, s);
+      const Split after = s + 1 < count ? split_of(run, tile.kv_head, s + 1) : behind_run;
+      if (attend_split(p, tile, split, after, w, w.part_max.data(), w.part_sum.data(),
+                       w.part.data())) {
         merge_rows(p, tile.q_rows(), w.part_max.data(), w.part_sum.data(), w.part.data(), w);
       }
     }
@@ -255,8 +287,7 @@ void attend_tile(const Problem& p, const Tile& tile, Workspace& w) {
 /// One split of one tile, for the way in which threads share a tile.
 struct Piece {
   int tile;
-  const KvRun* run;
-  int32_t split;
+  Split split;
 };
 
 /// What one call hands out, in memory that the calling thread keeps.
@@ -274,6 +305,23 @@ Work& cleared_work() {
   return work;
 }
 
+/// work(workspace, i, next) for all i, shared out to the team. A thread takes what it does next
+/// before it does i, so that it can ask for the keys of `next` (null: none) meanwhile.
+template <class Item, class Do>
+void hand_out_ahead(ThreadTeam& team, const Problem& p, int q_rows, const std::vector<Item>& items,
+                    const Do& work) {
+  std::atomic<size_t> untaken{static_cast<size_t>(team.size())};
+  team.run([&](int worker) {
+    Workspace& w = workspace();
+    w.prepare(p, q_rows);
+    for (auto i = static_cast<size_t>(worker); i < items.size();) {
+      const size_t next = untaken.fetch_add(1, std::memory_order_relaxed);
+      work(w, i, next < items.size() ? &items[next] : nullptr);
+      i = next;
+    }
+  });
+}
+
 /// Few tiles and long runs (decoding a few sequences): splits go to threads, results are merged in
 /// order.
 void attend_pieces(ThreadTeam& team, const Problem& p, Work& work) {
@@ -285,17 +333,13 @@ void attend_pieces(ThreadTeam& team, const Problem& p, Work& work) {
   work.sum.resize(pieces.size() * n);
   work.part.resize(pieces.size() * n * dim);
   work.visible.resize(pieces.size());
-  std::atomic<size_t> next{0};
-  team.run([&](int) {
-    Workspace& w = workspace();
-    w.prepare(p, p.tile_heads());
-    for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pieces.size();) {
-      const Tile& tile = tiles[static_cast<size_t>(pieces[i].tile)];
-      rotate_queries(p, tile, pieces[i].run->offset, w);
-      work.visible[i] = attend_split(p, tile, *pieces[i].run, pieces[i].split, w, &work.max[i * n],
-                                     &work.sum[i * n], &work.part[i * n * dim]);
-    }
-  });
+  const auto do_piece = [&](Workspace& w, size_t i, const Piece* next) {
+    const Tile& tile = tiles[static_cast<size_t>(pieces[i].tile)];
+    rotate_queries(p, tile, pieces[i].split.run->offset, w);
+    work.visible[i] = attend_split(p, tile, pieces[i].split, next ? next->split : Split{}, w,
+                                   &work.max[i * n], &work.sum[i * n], &work.part[i * n * dim]);
+  };
+  hand_out_ahead(team, p, p.tile_heads(), pieces, do_piece);
   Workspace& w = workspace();
   for (size_t t = 0, i = 0; t < tiles.size(); ++t) {
     clear_state(p, tiles[t].q_rows(), w);
@@ -379,18 +423,23 @@ void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer&
     for (size_t t = 0; t < tiles.size(); ++t) {
       for (const KvRun& run : tiles[t].sequence->runs) {
         for (int32_t s = 0; s < split_count(run); ++s)
-          work.pieces.push_back({static_cast<int>(t), &run, s});
+          work.pieces.push_back({static_cast<int>(t), split_of(run, tiles[t].kv_head, s)});
       }
     }
     if (work.pieces.size() > tiles.size()) return attend_pieces(team, p, work);
   }
-  std::atomic<size_t> next{0};
+  if (most_rows == 1) {
+    return hand_out_ahead(
+        team, p, p.tile_heads(), tiles,
+        [&](Workspace& w, size_t t, const Tile* next) { attend_tile(p, tiles[t], next, w); });
+  }
   const int most_q_rows = static_cast<int>(std::min<int64_t>(most_rows, per_tile)) * p.tile_heads();
+  std::atomic<size_t> untaken{0};
   team.run([&](int) {
     Workspace& w = workspace();
     w.prepare(p, most_q_rows);
-    for (size_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tiles.size();)
-      attend_tile(p, tiles[t], w);
+    for (size_t t; (t = untaken.fetch_add(1, std::memory_order_relaxed)) < tiles.size();)
+      attend_tile(p, tiles[t], nullptr, w);
   });
 }
 

@@ -29,6 +29,7 @@ struct MatmulArgs {
   bool accumulate;
 };
 
+constexpr int kKeyTile = 64;
 /// Query rows (of one kv head) against one split of a run: online softmax from scratch.
 struct AttendArgs {
   const float* q;        ///< [q_rows, head_dim] rotated and scaled
@@ -36,7 +37,8 @@ struct AttendArgs {
   const int32_t* first;  ///< [q_rows] first and one past the last visible key of the split
   const int32_t* last;
   int32_t keys;                    ///< of the split
-  const uint8_t* const* key_rows;  ///< [keys] where each key is
+  const uint8_t* const* key_rows;  ///< [keys + kKeyTile] where each key is; from `keys` on: those
+                                   ///< that the thread is likely to read next
   const uint8_t* const* value_rows;
   KvType type;
   int head_dim;                 ///< of queries and keys
@@ -47,7 +49,6 @@ struct AttendArgs {
   float* sum;
   float* out;  ///< [q_rows, padded_value]
 };
-constexpr int kKeyTile = 64;
 constexpr int kMaxAttendRows = 96;  ///< most q_rows: they share converted keys
 static constexpr int64_t attend_scratch_floats(int padded_key, int padded_value) {
   return int64_t{kKeyTile} * (padded_key + padded_value + kMaxAttendRows);

@@ -33,21 +33,32 @@ void score_rows(const float* q, int head_dim, const float* keys, int32_t count, 
   }
 }
 
+/// How many keys ahead of its own attend_direct asks for: all of a tile, or as many as there are.
+int32_t keys_ahead(const AttendArgs& a) { return a.keys < kKeyTile ? a.keys : kKeyTile; }
+
 /// score_rows without a tile of keys: what few rows would read back once is not worth writing.
+/// These come from memory since a step reads all weights between two uses of a key.
 template <KvType T, int R>
 void score_rows_direct(const AttendArgs& a, int32_t begin, int32_t count, float* scores) {
   constexpr int kLanes = V::kLanes;
   for (int32_t k = 0; k < count; k += kLanes) {
-    const uint8_t* rows[kLanes];
+    const uint8_t *rows[kLanes], *ahead[kLanes];
     const int32_t most = count - k - 1;  // the last key again where there are no more: masked later
-    for (int i = 0; i < kLanes; ++i) rows[i] = a.key_rows[begin + k + (i < most ? i : most)];
+    for (int i = 0; i < kLanes; ++i) {
+      const int32_t key = begin + k + (i < most ? i : most);
+      rows[i] = a.key_rows[key];
+      ahead[i] = a.key_rows[key + keys_ahead(a)];
+    }
     V::F acc[R];
     SPNL_UNROLL
     for (int r = 0; r < R; ++r) acc[r] = V::zero();
     for (int d = 0; d < a.head_dim; d += kLanes) {
       V::F block[kLanes];
       SPNL_UNROLL
-      for (int i = 0; i < kLanes; ++i) block[i] = Cached<T>::load(rows[i], d);
+      for (int i = 0; i < kLanes; ++i) {
+        block[i] = Cached<T>::load(rows[i], d);
+        fetch_soon(Cached<T>::at(ahead[i], d));
+      }
       V::transpose(block);
       SPNL_UNROLL
       for (int i = 0; i < kLanes; ++i) {
@@ -227,7 +238,10 @@ void attend_direct(const AttendArgs& a, int32_t begin, int32_t keys) {
   if (!visible.any()) return;
   score_rows_direct<T, R>(a, begin, visible.highest, a.scratch);
   soften_rows(a, begin, keys, a.scratch);
-  const auto load = [&](int k, int d) { return Cached<T>::load(a.value_rows[begin + k], d); };
+  const auto load = [&, ahead = keys_ahead(a)](int k, int d) {
+    fetch_soon(Cached<T>::at(a.value_rows[begin + k + ahead], d));
+    return Cached<T>::load(a.value_rows[begin + k], d);
+  };
   add_values<R>(a.scratch, load, a.padded_value, visible.lowest, visible.highest, a.out);
 }
 

@@ -5,6 +5,7 @@ template <KvType T>
 struct Cached;
 template <>
 struct Cached<KvType::kF32> {
+  static const uint8_t* at(const uint8_t* p, int d) { return p + 4 * d; }
   static V::F load(const uint8_t* p, int d) {
     return V::load(reinterpret_cast<const float*>(p) + d);
   }
@@ -12,11 +13,13 @@ struct Cached<KvType::kF32> {
 };
 template <>
 struct Cached<KvType::kF16> {
+  static const uint8_t* at(const uint8_t* p, int d) { return p + 2 * d; }
   static V::F load(const uint8_t* p, int d) { return V::load_half(p + 2 * d); }
   static float one(const uint8_t* p, int d) { return half_bits_to_float(load_u16(p + 2 * d)); }
 };
 template <>
 struct Cached<KvType::kBF16> {
+  static const uint8_t* at(const uint8_t* p, int d) { return p + 2 * d; }
   static V::F load(const uint8_t* p, int d) { return V::load_bf16(p + 2 * d); }
   static float one(const uint8_t* p, int d) {
     return bits_to_float(uint32_t{load_u16(p + 2 * d)} << 16);
@@ -26,15 +29,22 @@ struct Cached<KvType::kBF16> {
 template <>
 struct Cached<KvType::kQ8_0> {
   static constexpr int kBytes = 2 + kKvQuantBlock;
+  static const uint8_t* at(const uint8_t* p, int d) { return p + d / kKvQuantBlock * kBytes; }
   static V::F load(const uint8_t* p, int d) {
-    const uint8_t* block = p + d / kKvQuantBlock * kBytes;
+    const uint8_t* block = at(p, d);
     return V::mul(V::load_s8(block + 2 + d % kKvQuantBlock), V::set1_half(block));
   }
   static float one(const uint8_t* p, int d) {
-    const uint8_t* block = p + d / kKvQuantBlock * kBytes;
+    const uint8_t* block = at(p, d);
     return static_cast<int8_t>(block[2 + d % kKvQuantBlock]) * half_bits_to_float(load_u16(block));
   }
 };
+
+/// Asks for the line of a key or value that is read soon, into L2: the nearest cache holds what is
+/// in use.
+SPNL_INLINE void fetch_soon(const uint8_t* p) {
+  __builtin_prefetch(p, /*write=*/0, /*locality=*/2);
+}
 
 /// The scale is rounded first, so that the bytes make up for it.
 void store_block(const float* in, uint8_t* out) {
