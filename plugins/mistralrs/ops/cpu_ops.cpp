@@ -65,16 +65,16 @@ class CpuOps final : public Ops {
 
   void rope_store(const cpu::Rope& rope, const cpu::KvLayer& layer, Rows keys, Rows values,
                   const cpu::RowPositions& positions, std::span<const int64_t> slots) override {
-    cpu::rope_store(team_, isa_, rope, layer, keys.data, keys.stride, values.data, values.stride,
-                    positions, slots);
+    cpu::rope_store(team_, isa_, rope, angles_, layer, keys.data, keys.stride, values.data,
+                    values.stride, positions, slots);
   }
 
   void paged_attention(const cpu::Rope& rope, const cpu::KvLayer& layer,
                        const cpu::AttentionParams& params, Rows queries,
                        const cpu::RowPositions& positions,
                        std::span<const cpu::AttentionSequence> sequences, Rows out) override {
-    cpu::paged_attention(team_, isa_, rope, layer, params, queries.data, queries.stride, positions,
-                         sequences, out.data, out.stride);
+    cpu::paged_attention(team_, isa_, rope, angles_, layer, params, queries.data, queries.stride,
+                         positions, sequences, out.data, out.stride);
   }
 
   void activate(cpu::Activation activation, Rows gate, Rows up) override {
@@ -149,6 +149,7 @@ class CpuOps final : public Ops {
   cpu::ThreadTeam team_;
   cpu::WeightMemory weights_;
   cpu::MatmulScratch scratch_;
+  cpu::RopeAngles angles_;
   std::vector<InputOrder> orders_;
   std::vector<cpu::MatmulOutput> outputs_;  // reused: no allocation in a step
   std::vector<cpu::MatmulGroup> groups_;

@@ -141,6 +141,7 @@ void matrix_products(ThreadTeam& team, Isa isa, const Peaks& peaks) {
 
 void attention(ThreadTeam& team, Isa isa, int heads, int kv_heads, int dim, int rows, int context) {
   Rope rope;
+  RopeAngles angles;
   for (int i = 0; i < dim / 2; ++i)
     rope.turns.inv_freq.push_back(std::pow(10000.0, -2.0 * i / dim));
   const int block = 32, blocks = context / block + 1;
@@ -158,11 +159,11 @@ void attention(ThreadTeam& team, Isa isa, int heads, int kv_heads, int dim, int 
   params.scale = 0.125f;
   std::vector<float> q(static_cast<size_t>(rows * heads * dim), 0.1f), out(q.size());
   const double seconds = best_seconds(30, [&] {
-    paged_attention(team, isa, rope, layer, params, q.data(), heads * dim, positions,
+    paged_attention(team, isa, rope, angles, layer, params, q.data(), heads * dim, positions,
                     std::span(&sequence, 1), out.data(), heads * dim);
   });
   const double store = best_seconds(30, [&] {
-    rope_store(team, isa, rope, layer, q.data(), kv_heads * dim, q.data(), kv_heads * dim,
+    rope_store(team, isa, rope, angles, layer, q.data(), kv_heads * dim, q.data(), kv_heads * dim,
                positions, slots);
   });
   const double pairs = static_cast<double>(rows) * (context - rows / 2.0) * heads;

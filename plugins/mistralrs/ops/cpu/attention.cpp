@@ -28,17 +28,12 @@ constexpr int32_t kSplitKeys = 4 * kKeyTile;
 constexpr int kMaxTileHeads = 16;
 constexpr float kNegInf = -std::numeric_limits<float>::infinity();
 
-void fill_angles(const KernelTable& table, const RopeTurns& turns, int64_t position, float* cos,
-                 float* sin) {
-  table.rope_angles(turns.inv_freq.data(), static_cast<int64_t>(turns.inv_freq.size()),
-                    static_cast<double>(position), turns.magnitude, cos, sin);
-}
-
 int padded(int dim) { return (dim + 15) / 16 * 16; }
 
 struct Problem {
   const KernelTable& table;
   const Rope& rope;
+  const float* angles;  ///< of the rows as RopeAngles has them
   const KvLayer& layer;
   const AttentionParams& params;
   const float* queries;
@@ -90,21 +85,19 @@ Split first_split(const Tile* tile) {
 
 /// Memory of one thread, kept for its life: sizes settle after the first calls.
 struct Workspace {
-  std::vector<float> q, scratch, part_max, part_sum, part, max, sum, state, cos, sin;
+  std::vector<float> q, scratch, part_max, part_sum, part, max, sum, state, angles;
   std::vector<int32_t> first, last;
   std::vector<const uint8_t*> keys, values;
 
   void prepare(const Problem& p, int q_rows) {
     const auto n = static_cast<size_t>(q_rows), dim = static_cast<size_t>(p.padded_value());
-    const auto pairs = static_cast<size_t>(p.rope.pairs());
     q.resize(n * static_cast<size_t>(p.layer.head_dim));
     scratch.resize(
         static_cast<size_t>(attend_scratch_floats(padded(p.layer.head_dim), p.padded_value())));
     for (auto* v : {&part_max, &part_sum, &max, &sum}) v->resize(n);
     part.resize(n * dim);
     state.resize(n * dim);
-    cos.resize(pairs);
-    sin.resize(pairs);
+    angles.resize(2 * static_cast<size_t>(p.rope.pairs()));
     first.resize(n);
     last.resize(n);
     keys.resize(kSplitKeys + kKeyTile);
@@ -117,17 +110,28 @@ Workspace& workspace() {
   return w;
 }
 
+/// Cosines, then sines of row's position - offset.
+const float* angles_of(const Problem& p, int64_t row, int32_t offset, Workspace& w) {
+  const int64_t pairs = p.rope.pairs();
+  if (offset == 0) return p.angles + row * 2 * pairs;
+  const RopeTurns& turns = p.rope.of(p.positions.is_long(row));
+  const int64_t position = int64_t{p.positions.at[static_cast<size_t>(row)]} - offset;
+  float* cos = w.angles.data();
+  p.table.rope_angles(turns.inv_freq.data(), pairs, static_cast<double>(position), turns.magnitude,
+                      cos, cos + pairs);
+  return cos;
+}
+
 /// Turns the tile's queries to position - offset.
 void rotate_queries(const Problem& p, const Tile& tile, int32_t offset, Workspace& w) {
   const int dim = p.layer.head_dim;
   for (int r = 0; r < tile.rows; ++r) {
     const int64_t row = tile.first_row + r;
-    const int64_t position = int64_t{p.positions.at[static_cast<size_t>(row)]} - offset;
-    fill_angles(p.table, p.rope.of(p.positions.is_long(row)), position, w.cos.data(), w.sin.data());
+    const float* cos = angles_of(p, row, offset, w);
     const float* in = p.queries + row * p.ld_queries + int64_t{tile.first_head} * dim;
     float* out = w.q.data() + int64_t{r} * tile.heads * dim;
     for (int h = 0; h < tile.heads; ++h) {
-      p.table.rotate(p.rope.kind, in + h * dim, w.cos.data(), w.sin.data(), p.rope.first_dim,
+      p.table.rotate(p.rope.kind, in + h * dim, cos, cos + p.rope.pairs(), p.rope.first_dim,
                      p.rope.pairs(), dim, p.params.scale, out + h * dim);
     }
   }
@@ -354,23 +358,23 @@ void attend_pieces(ThreadTeam& team, const Problem& p, Work& work) {
 
 }  // namespace
 
-void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& layer,
-                const float* keys, int64_t ld_keys, const float* values, int64_t ld_values,
-                const RowPositions& positions, std::span<const int64_t> slots) {
+void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, RopeAngles& angles,
+                const KvLayer& layer, const float* keys, int64_t ld_keys, const float* values,
+                int64_t ld_values, const RowPositions& positions, std::span<const int64_t> slots) {
   const KernelTable& table = kernels(isa);
   const int64_t pairs = rope.pairs();
   const int dim = layer.head_dim, value_dim = layer.value_dim;
   const int64_t key_bytes = kv_row_bytes(layer.type, dim);
   const int64_t value_bytes = kv_row_bytes(layer.type, value_dim);
   const auto m = static_cast<int64_t>(positions.at.size());
-  const auto store_row = [&](int64_t row, float* angles, float* turned) {
-    fill_angles(table, rope.of(positions.is_long(row)), positions.at[static_cast<size_t>(row)],
-                angles, angles + pairs);
+  const float* all_angles = angles.of_rows(team, isa, rope, positions);
+  const auto store_row = [&](int64_t row, float* turned) {
+    const float* cos = all_angles + row * 2 * pairs;
     const int64_t slot = slots[static_cast<size_t>(row)];
     for (int h = 0; h < layer.kv_heads; ++h) {
       const int64_t at = (slot / layer.block_size * layer.kv_heads + h) * layer.block_size +
                          slot % layer.block_size;
-      table.rotate(rope.kind, keys + row * ld_keys + int64_t{h} * dim, angles, angles + pairs,
+      table.rotate(rope.kind, keys + row * ld_keys + int64_t{h} * dim, cos, cos + pairs,
                    rope.first_dim, pairs, dim, 1.0f, turned);
       table.store(layer.type, turned, dim, static_cast<uint8_t*>(layer.keys) + at * key_bytes);
       if (layer.values == nullptr) continue;
@@ -382,11 +386,9 @@ void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& laye
   const auto work = [&](int) {
     constexpr int64_t kRows = 8;
     Workspace& w = workspace();
-    w.cos.resize(static_cast<size_t>(2 * pairs));
     w.q.resize(static_cast<size_t>(dim));
     for (int64_t first; (first = next.fetch_add(kRows, std::memory_order_relaxed)) < m;) {
-      for (int64_t row = first; row < std::min(first + kRows, m); ++row)
-        store_row(row, w.cos.data(), w.q.data());
+      for (int64_t row = first; row < std::min(first + kRows, m); ++row) store_row(row, w.q.data());
     }
   };
   if (m <= 8) {
@@ -396,12 +398,14 @@ void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& laye
   }
 }
 
-void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& layer,
-                     const AttentionParams& params, const float* queries, int64_t ld_queries,
-                     const RowPositions& positions, std::span<const AttentionSequence> sequences,
-                     float* out, int64_t ld_out) {
-  const Problem p{kernels(isa), rope,      layer,     params, queries,
-                  ld_queries,   positions, sequences, out,    ld_out};
+void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, RopeAngles& angles,
+                     const KvLayer& layer, const AttentionParams& params, const float* queries,
+                     int64_t ld_queries, const RowPositions& positions,
+                     std::span<const AttentionSequence> sequences, float* out, int64_t ld_out) {
+  const Problem p{kernels(isa), rope,      angles.of_rows(team, isa, rope, positions),
+                  layer,        params,    queries,
+                  ld_queries,   positions, sequences,
+                  out,          ld_out};
   Work& work = cleared_work();
   std::vector<Tile>& tiles = work.tiles;
   const int per_tile = p.tile_rows(), group = p.group();

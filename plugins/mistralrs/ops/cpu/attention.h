@@ -1,9 +1,9 @@
 #pragma once
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "ops/cpu/isa.h"
+#include "ops/cpu/rope.h"
 #include "ops/cpu/thread_team.h"
 
 namespace spnl::mistralrs::cpu {
@@ -16,43 +16,6 @@ constexpr int32_t kKvQuantBlock = 32;
 bool kv_type_fits(KvType type, int64_t dim);
 /// Bytes of one key or value of `dim` elements, which fit.
 int64_t kv_row_bytes(KvType type, int64_t dim);
-
-enum class RopeKind { kHalfSplit, kInterleaved };
-
-/// Frequencies of a rotary embedding: pair i turns by position * inv_freq[i]; cos and sin are
-/// multiplied by `magnitude` (yarn, longrope). Angles are computed in double and rounded to
-/// float32.
-struct RopeTurns {
-  std::vector<double> inv_freq;  ///< [rotary_dims / 2]; empty: no rotation (NoPE)
-  double magnitude = 1.0;        ///< applied once to q and once to k
-};
-
-/// Rotary embedding of one kind of layer. Dimensions outside first_dim .. + 2 * pairs stay as they
-/// are.
-struct Rope {
-  RopeKind kind = RopeKind::kHalfSplit;
-  RopeTurns turns;
-  int32_t first_dim = 0;   ///< of a head, that turns
-  RopeTurns long_turns{};  ///< of the sequences marked so (longrope); as many pairs, or none
-
-  int64_t pairs() const { return static_cast<int64_t>(turns.inv_freq.size()); }
-  const RopeTurns& of(bool long_rope) const { return long_rope ? long_turns : turns; }
-};
-
-/// Where the rows of a batch are, each on its own.
-struct RowPositions {
-  RowPositions(std::span<const int32_t> all) : at(all) {}
-  RowPositions(const std::vector<int32_t>& all) : at(all) {}
-  RowPositions(const std::vector<int32_t>& all, const std::vector<uint8_t>& long_rows)
-      : at(all), long_rope(long_rows) {}
-
-  std::span<const int32_t> at;         ///< [m]
-  std::span<const uint8_t> long_rope;  ///< [m] 1: the row turns by Rope::long_turns; empty: none
-
-  bool is_long(int64_t row) const {
-    return !long_rope.empty() && long_rope[static_cast<size_t>(row)] != 0;
-  }
-};
 
 /// One layer's paged cache: keys [blocks, kv_heads, block_size, head_dim] and values [blocks,
 /// kv_heads, block_size, value_dim] of `type`. A slot is block * block_size + index in block. Keys
@@ -68,9 +31,9 @@ struct KvLayer {
 /// Writes m rows into the cache. keys [m, kv_heads * head_dim], values [m, kv_heads * value_dim]
 /// float32 (null where the layer has none), keys not yet rotated. positions[m]: the coordinate e
 /// that a key is rotated to; slots[m]: where it goes (unrelated to positions).
-void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& layer,
-                const float* keys, int64_t ld_keys, const float* values, int64_t ld_values,
-                const RowPositions& positions, std::span<const int64_t> slots);
+void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, RopeAngles& angles,
+                const KvLayer& layer, const float* keys, int64_t ld_keys, const float* values,
+                int64_t ld_values, const RowPositions& positions, std::span<const int64_t> slots);
 
 /// Consecutive cached tokens with one offset (shared/spec: the run of a span). Slot index i in
 /// lo..hi-1 counts from the start of `blocks`; its token has cached position e0 + (i - lo) and
@@ -102,9 +65,9 @@ struct AttentionParams {
 /// Online softmax (FlashAttention, arXiv 2205.14135) over key tiles counted from each run's first
 /// slot, in order, with float32 accumulators: a row's bits do not depend on batch, chunking or
 /// thread count. Rows without a visible slot give zeros.
-void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, const KvLayer& layer,
-                     const AttentionParams& params, const float* queries, int64_t ld_queries,
-                     const RowPositions& positions, std::span<const AttentionSequence> sequences,
-                     float* out, int64_t ld_out);
+void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, RopeAngles& angles,
+                     const KvLayer& layer, const AttentionParams& params, const float* queries,
+                     int64_t ld_queries, const RowPositions& positions,
+                     std::span<const AttentionSequence> sequences, float* out, int64_t ld_out);
 
 }  // namespace spnl::mistralrs::cpu

@@ -87,7 +87,8 @@ void AttentionCase::add_sequence(Isa isa, const std::vector<RunShape>& runs,
                         {v.begin() + i * value_ld, v.begin() + i * value_ld + value_width}});
     }
     const std::vector<uint8_t> long_rows(at.size(), long_rope ? 1 : 0);
-    rope_store(team, isa, rope, layer(), k.data(), ld, v.data(), value_ld, {at, long_rows}, slots);
+    rope_store(team, isa, rope, angles_, layer(), k.data(), ld, v.data(), value_ld, {at, long_rows},
+               slots);
     s.blocks.push_back(blocks);
     s.stored.push_back(stored);
   }
@@ -125,7 +126,7 @@ std::vector<float> AttentionCase::call(
   const int ld = width() + kGap;
   std::vector<float> out(positions.size() * static_cast<size_t>(ld), 7.0f);
   ThreadTeam team(threads);
-  paged_attention(team, isa, rope, layer(), params, queries.data(), q_width() + kGap,
+  paged_attention(team, isa, rope, angles_, layer(), params, queries.data(), q_width() + kGap,
                   {positions, long_rows}, list, out.data(), ld);
   std::vector<float> packed;
   for (size_t r = 0; r < positions.size(); ++r) {

@@ -70,6 +70,7 @@ class AttentionCase {
   mistralrs::cpu::KvLayer layer() const;
 
   AttentionShape shape_;
+  mutable mistralrs::cpu::RopeAngles angles_;  // shared by all calls, as by those of an engine
   std::mt19937 random_;
   int32_t used_blocks_ = 1;
   std::vector<float> sinks_;
