@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "ops/cpu/for_each_row.h"
 #include "ops/cpu/kernel_table.h"
 
 namespace spnl::mistralrs::cpu {
@@ -368,34 +369,23 @@ void rope_store(ThreadTeam& team, Isa isa, const Rope& rope, RopeAngles& angles,
   const int64_t value_bytes = kv_row_bytes(layer.type, value_dim);
   const auto m = static_cast<int64_t>(positions.at.size());
   const float* all_angles = angles.of_rows(team, isa, rope, positions);
-  const auto store_row = [&](int64_t row, float* turned) {
+  for_each_row(team, m, int64_t{layer.kv_heads} * (dim + value_dim), [&](int64_t row) {
     const float* cos = all_angles + row * 2 * pairs;
     const int64_t slot = slots[static_cast<size_t>(row)];
+    std::vector<float>& turned = workspace().q;
+    turned.resize(static_cast<size_t>(dim));
     for (int h = 0; h < layer.kv_heads; ++h) {
       const int64_t at = (slot / layer.block_size * layer.kv_heads + h) * layer.block_size +
                          slot % layer.block_size;
       table.rotate(rope.kind, keys + row * ld_keys + int64_t{h} * dim, cos, cos + pairs,
-                   rope.first_dim, pairs, dim, 1.0f, turned);
-      table.store(layer.type, turned, dim, static_cast<uint8_t*>(layer.keys) + at * key_bytes);
+                   rope.first_dim, pairs, dim, 1.0f, turned.data());
+      table.store(layer.type, turned.data(), dim,
+                  static_cast<uint8_t*>(layer.keys) + at * key_bytes);
       if (layer.values == nullptr) continue;
       table.store(layer.type, values + row * ld_values + int64_t{h} * value_dim, value_dim,
                   static_cast<uint8_t*>(layer.values) + at * value_bytes);
     }
-  };
-  std::atomic<int64_t> next{0};
-  const auto work = [&](int) {
-    constexpr int64_t kRows = 8;
-    Workspace& w = workspace();
-    w.q.resize(static_cast<size_t>(dim));
-    for (int64_t first; (first = next.fetch_add(kRows, std::memory_order_relaxed)) < m;) {
-      for (int64_t row = first; row < std::min(first + kRows, m); ++row) store_row(row, w.q.data());
-    }
-  };
-  if (m <= 8) {
-    work(0);
-  } else {
-    team.run(work);
-  }
+  });
 }
 
 void paged_attention(ThreadTeam& team, Isa isa, const Rope& rope, RopeAngles& angles,
