@@ -170,11 +170,14 @@ void find_slots(const KvLayer& layer, const Split& split, int32_t count, const u
   const int32_t slot = split.run->lo + split.begin;
   int32_t block = slot / layer.block_size, in_block = slot % layer.block_size;
   for (int32_t i = 0; i < count; ++block, in_block = 0) {
-    const int64_t first =
-        (int64_t{split.run->blocks[block]} * layer.kv_heads + split.kv_head) * layer.block_size;
-    for (; i < count && in_block < layer.block_size; ++i, ++in_block) {
-      keys[i] = all_keys + (first + in_block) * key_bytes;
-      values[i] = all_values + (first + in_block) * value_bytes;
+    const int64_t at =
+        (int64_t{split.run->blocks[block]} * layer.kv_heads + split.kv_head) * layer.block_size +
+        in_block;
+    const uint8_t *key = all_keys + at * key_bytes, *value = all_values + at * value_bytes;
+    const int32_t end = std::min(count, i + layer.block_size - in_block);
+    for (; i < end; ++i, key += key_bytes, value += value_bytes) {
+      keys[i] = key;
+      values[i] = value;
     }
   }
 }

@@ -1,36 +1,42 @@
 // Attention over one split of keys. Included once, inside an anonymous namespace, after V and
 // cached.inl.
 
-/// scores[r][kKeyTile] = q[r] . key for the first `count` keys or some more, summed over the
-/// dimensions one after the other.
-template <int R>
-void score_rows(const float* q, int head_dim, const float* keys, int32_t count, float* scores) {
-  constexpr int kVectors = V::kAttendVectors;
-  for (int k = 0; k < count; k += kVectors * V::kLanes) {
-    V::F acc[R][kVectors];
+/// scores[r][kKeyTile] = q[r] . key for N vectors of keys, summed over the dimensions one after the
+/// other.
+template <int R, int N>
+void score_keys(const float* q, int head_dim, const float* keys, float* scores) {
+  V::F acc[R][N];
+  SPNL_UNROLL
+  for (int r = 0; r < R; ++r) {
+    SPNL_UNROLL
+    for (int j = 0; j < N; ++j) acc[r][j] = V::zero();
+  }
+  for (int d = 0; d < head_dim; ++d) {
+    V::F key[N];
+    SPNL_UNROLL
+    for (int j = 0; j < N; ++j) key[j] = V::load(keys + d * kKeyTile + j * V::kLanes);
     SPNL_UNROLL
     for (int r = 0; r < R; ++r) {
+      const V::F x = V::set1(q[r * head_dim + d]);
       SPNL_UNROLL
-      for (int j = 0; j < kVectors; ++j) acc[r][j] = V::zero();
-    }
-    for (int d = 0; d < head_dim; ++d) {
-      V::F key[kVectors];
-      SPNL_UNROLL
-      for (int j = 0; j < kVectors; ++j) key[j] = V::load(keys + d * kKeyTile + k + j * V::kLanes);
-      SPNL_UNROLL
-      for (int r = 0; r < R; ++r) {
-        const V::F x = V::set1(q[r * head_dim + d]);
-        SPNL_UNROLL
-        for (int j = 0; j < kVectors; ++j) acc[r][j] = V::fma(x, key[j], acc[r][j]);
-      }
-    }
-    SPNL_UNROLL
-    for (int r = 0; r < R; ++r) {
-      SPNL_UNROLL
-      for (int j = 0; j < kVectors; ++j)
-        V::store(scores + r * kKeyTile + k + j * V::kLanes, acc[r][j]);
+      for (int j = 0; j < N; ++j) acc[r][j] = V::fma(x, key[j], acc[r][j]);
     }
   }
+  SPNL_UNROLL
+  for (int r = 0; r < R; ++r) {
+    SPNL_UNROLL
+    for (int j = 0; j < N; ++j) V::store(scores + r * kKeyTile + j * V::kLanes, acc[r][j]);
+  }
+}
+
+/// The first `count` keys of a tile or a few more: the rows on the diagonal see half of one.
+template <int R>
+void score_rows(const float* q, int head_dim, const float* keys, int32_t count, float* scores) {
+  constexpr int kStep = V::kAttendVectors * V::kLanes;
+  int k = 0;
+  for (; count - k > kStep - V::kLanes; k += kStep)
+    score_keys<R, V::kAttendVectors>(q, head_dim, keys + k, scores + k);
+  for (; k < count; k += V::kLanes) score_keys<R, 1>(q, head_dim, keys + k, scores + k);
 }
 
 /// How many keys ahead of its own attend_direct asks for: all of a tile, or as many as there are.
