@@ -75,7 +75,7 @@ int32_t split_count(const KvRun& run) {
 
 Split split_of(const KvRun& run, int kv_head, int32_t index) {
   const int32_t begin = index * kSplitKeys;
-  return {&run, kv_head, begin, std::min(kSplitKeys, run.hi - run.lo - begin)};
+  return {&run, kv_head, begin, std::clamp(run.hi - run.lo - begin, 0, kSplitKeys)};
 }
 
 /// The tile's first; nothing where there is no tile.

@@ -71,3 +71,32 @@ BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_batch_chunks_or_threads) {
     }
   }
 }
+
+// Several sequences that decode: a thread does one while it asks for the keys of another, which may
+// have fewer, or none at all.
+BOOST_AUTO_TEST_CASE(sequences_that_decode_together_have_the_bits_of_each_alone) {
+  for (Isa isa : supported_isas()) {
+    for (const AttentionShape& shape : {grouped(), windowed_with_sinks(), quantised(), latent()}) {
+      AttentionCase c(shape, 4);
+      c.add_sequence(isa, {{0, 1, 0, 0}}, {0});
+      c.add_sequence(isa, {{0, 40, 0, 0}}, {39});
+      c.add_sequence(isa, {{5, 5, 0, 0}, {0, 100, 0, 0}, {3, 3, 0, 0}}, {99});
+      c.add_sequence(isa, {}, {7});
+      c.add_sequence(isa, {{0, 300, 0, 0}, {2, 20, 5, 295}}, {317});
+      c.add_sequence(isa, {{9, 9, 0, 0}}, {7});
+      c.add_sequence(isa, {{0, 64, 0, 0}}, {63});
+      c.add_sequence(isa, {{0, 513, 0, 0}}, {512});
+      const std::vector<float> alone = [&] {
+        std::vector<float> all;
+        for (size_t i = 0; i < static_cast<size_t>(c.rows()); ++i) {
+          const std::vector<float> one = c.run_part(isa, 1, i, 0, 1);
+          all.insert(all.end(), one.begin(), one.end());
+        }
+        return all;
+      }();
+      for (int threads : {1, 2, 3, 16})
+        BOOST_TEST(same_bits(c.run(isa, threads), alone.data()), isa_name(isa)
+                                                                     << " threads " << threads);
+    }
+  }
+}
