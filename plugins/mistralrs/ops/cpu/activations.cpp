@@ -11,9 +11,15 @@ const float* row_of(const Activations& a, int64_t row) {
   return a.source->x + row * a.source->ldx;
 }
 
-/// Writes the residual plane of one tile whose int8 form is done. A row that has no outlier in a
-/// listed group gets zeros there, which change none of its sums: the list is the tile's, the result
-/// only the row's.
+/// Finds the rows of a tile that are outliers in group `g`: those whose scale exceeds their limit.
+OutlierGroup outliers_of_group(int64_t g, const float* scales, const float* limit, int width) {
+  OutlierGroup found{static_cast<int32_t>(g), 0, {}};
+  for (int row = 0; row < width; ++row)
+    if (scales[row] > limit[row]) found.rows[found.count++] = static_cast<uint8_t>(row);
+  return found;
+}
+
+/// Writes the residual plane of one tile whose int8 form is done.
 void quantise_outliers(const KernelTable& table, const Activations& a, int64_t t) {
   const int64_t first = a.tiling.first(t);
   const int width = a.tiling.width(t);
@@ -29,23 +35,20 @@ void quantise_outliers(const KernelTable& table, const Activations& a, int64_t t
   }
   // Rows that are all zero or not finite have none: no comparison with their limit is true.
   for (float& sum : limit) sum *= kOutlierRatio / static_cast<float>(a.groups);
+  OutlierGroup* outliers = a.outliers_of(t);
   int32_t count = 0;
-  int32_t* outliers = a.outliers_of(t);
   for (int64_t g = 0; g < a.groups; ++g) {
-    const float* d = scales(g);
-    bool listed = false;
-    for (int row = 0; row < width; ++row) {
-      if (!(d[row] > limit[row])) continue;
-      if (!listed) std::fill_n(residual, step, uint8_t{0});
-      listed = true;
-      table.quantize_residual(row_of(a, first + row) + g * kGroup, tile + g * step, residual, width,
-                              row);
+    const OutlierGroup found = outliers_of_group(g, scales(g), limit, width);
+    if (found.count == 0) continue;
+    for (int i = 0; i < found.count; ++i) {
+      const int row = found.rows[i];
+      table.quantize_residual(row_of(a, first + row) + g * kGroup, tile + g * step, width, row,
+                              residual, found.count, i);
     }
-    if (!listed) continue;
-    outliers[++count] = static_cast<int32_t>(g);
-    residual += step;
+    residual += int64_t{found.count} * kActGroupBytes;
+    outliers[count++] = found;
   }
-  outliers[0] = count;
+  a.outlier_counts[t] = count;
 }
 
 void gather(const Activations& a, int64_t row) {

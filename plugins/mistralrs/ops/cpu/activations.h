@@ -35,13 +35,17 @@ struct Activations {
   float* gathered = nullptr;  ///< [m, cols], where rows or columns are picked
   uint8_t* quantised = nullptr;
   uint8_t* residual = nullptr;
-  int32_t* outliers = nullptr;  ///< a tile each: how many groups, then which
+  OutlierGroup* outliers = nullptr;   ///< [tiles][groups]
+  int32_t* outlier_counts = nullptr;  ///< [tiles]
   float* floats = nullptr;
 
   int64_t bytes(int64_t rows) const { return rows * groups * kActGroupBytes; }
-  int64_t outlier_bytes() const { return tiling.tiles * (groups + 1) * int64_t{sizeof(int32_t)}; }
+  int64_t outlier_bytes() const {
+    return tiling.tiles * groups * static_cast<int64_t>(sizeof(OutlierGroup));
+  }
+  int64_t count_bytes() const { return tiling.tiles * static_cast<int64_t>(sizeof(int32_t)); }
   int64_t float_bytes() const { return tiling.m * cols * int64_t{sizeof(float)}; }
-  int32_t* outliers_of(int64_t tile) const { return outliers + tile * (groups + 1); }
+  OutlierGroup* outliers_of(int64_t tile) const { return outliers + tile * groups; }
   bool picks() const { return source->rows != nullptr || source->columns != nullptr; }
 };
 

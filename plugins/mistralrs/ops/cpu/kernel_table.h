@@ -15,11 +15,11 @@ struct MatmulArgs {
   const uint8_t* panels;  ///< first panel
   int64_t panel_bytes;    ///< from one panel to the next
   int64_t panel_count;
-  int64_t units;            ///< of a panel
-  int64_t rows;             ///< outputs from the first panel on; the last panel may be cut
-  const uint8_t* acts;      ///< the tile
-  const uint8_t* residual;  ///< its residual plane
-  const int32_t* outliers;  ///< groups of the residual plane, ascending
+  int64_t units;                 ///< of a panel
+  int64_t rows;                  ///< outputs from the first panel on; the last panel may be cut
+  const uint8_t* acts;           ///< the tile
+  const uint8_t* residual;       ///< its residual plane
+  const OutlierGroup* outliers;  ///< groups of the residual plane, ascending
   int64_t outlier_count;
   int width;         ///< rows that the tile was laid out for
   int first, count;  ///< rows of the tile to do
@@ -62,9 +62,10 @@ struct KernelTable {
   MatmulKernel matmul[kStorages];  ///< [storage]
   /// Row `row` of a tile of `width` rows.
   void (*quantize)(const float* x, int64_t groups, uint8_t* tile, int width, int row);
-  /// What `group`, the int8 form of x[kGroup], leaves of x, into a group of the residual plane.
-  void (*quantize_residual)(const float* x, const uint8_t* group, uint8_t* residual, int width,
-                            int row);
+  /// What row `row` of `group`, the int8 form of x[kGroup], leaves of x, as row `to_row` of a group
+  /// of the residual plane.
+  void (*quantize_residual)(const float* x, const uint8_t* group, int width, int row,
+                            uint8_t* residual, int to_width, int to_row);
 
   /// One row; `bias` may be null.
   void (*norm)(const NormParams& params, const float* weight, const float* bias, const float* x,

@@ -46,7 +46,7 @@ struct MatmulScratch::Impl {
       return bytes.get();
     }
   };
-  Buffer quantised, residual, outliers, floats, gathered;
+  Buffer quantised, residual, outliers, outlier_counts, floats, gathered;
   std::vector<Activations> inputs;
   std::vector<Plan> plans;  // of each output of each input
 };
@@ -63,7 +63,7 @@ int64_t whole_lines(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 std::span<const Activations> place(MatmulScratch::Impl& s, std::span<const MatmulGroup> groups,
                                    int copies) {
   s.inputs.clear();
-  uint64_t quantised = 0, outliers = 0, floats = 0, gathered = 0;
+  uint64_t quantised = 0, outliers = 0, counts = 0, floats = 0, gathered = 0;
   const auto size = [](int64_t bytes) { return static_cast<uint64_t>(whole_lines(bytes)); };
   for (int copy = 0; copy < copies; ++copy) {
     for (const MatmulGroup& group : groups) {
@@ -78,6 +78,7 @@ std::span<const Activations> place(MatmulScratch::Impl& s, std::span<const Matmu
       if (a.wants_quantised) {
         quantised += size(a.bytes(group.m));
         outliers += size(a.outlier_bytes());
+        counts += size(a.count_bytes());
       }
       if (a.wants_floats) floats += size(a.float_bytes());
       if (a.picks()) gathered += size(a.float_bytes());
@@ -86,6 +87,7 @@ std::span<const Activations> place(MatmulScratch::Impl& s, std::span<const Matmu
   uint8_t* next_quantised = s.quantised.grow(quantised);
   uint8_t* next_residual = s.residual.grow(quantised);
   uint8_t* next_outliers = s.outliers.grow(outliers);
+  uint8_t* next_counts = s.outlier_counts.grow(counts);
   uint8_t* next_floats = s.floats.grow(floats);
   uint8_t* next_gathered = s.gathered.grow(gathered);
   const auto take = [](uint8_t*& next, int64_t bytes) {
@@ -95,7 +97,8 @@ std::span<const Activations> place(MatmulScratch::Impl& s, std::span<const Matmu
     if (a.wants_quantised) {
       a.quantised = take(next_quantised, a.bytes(a.tiling.m));
       a.residual = take(next_residual, a.bytes(a.tiling.m));
-      a.outliers = reinterpret_cast<int32_t*>(take(next_outliers, a.outlier_bytes()));
+      a.outliers = reinterpret_cast<OutlierGroup*>(take(next_outliers, a.outlier_bytes()));
+      a.outlier_counts = reinterpret_cast<int32_t*>(take(next_counts, a.count_bytes()));
     }
     if (a.wants_floats) a.floats = reinterpret_cast<float*>(take(next_floats, a.float_bytes()));
     if (a.picks()) a.gathered = reinterpret_cast<float*>(take(next_gathered, a.float_bytes()));
@@ -145,8 +148,8 @@ void multiply(const KernelTable& table, const MatmulOutput& output, const Activa
     } else {
       args.acts = x.quantised + x.bytes(first);
       args.residual = x.residual + x.bytes(first);
-      args.outliers = x.outliers_of(t) + 1;
-      args.outlier_count = args.outliers[-1];
+      args.outliers = x.outliers_of(t);
+      args.outlier_count = x.outlier_counts[t];
     }
     args.width = args.count = x.tiling.width(t);
     args.y = output.y + first * output.ldy + first_row;

@@ -123,7 +123,15 @@ static constexpr int unit_bytes(Storage s, int lanes) {
 // Activations: tiles of up to kMaxTokens rows. Of a tile of `width` rows, each group of 32 columns
 // is i8 q[width][32], f32 d[width], f32 ds[width] (d * sum of q), i32 negsum[width],
 // i32 negsum16[2][width]; for float weights each column is f32 x[width]. The residual plane of a
-// tile has such a group for each of its outlier groups, one after the other: see matmul.
+// tile has such a group, of the rows that need it, for each of its outlier groups, one after the
+// other: see matmul.
 constexpr int kActGroupBytes = kGroup + 5 * 4;  ///< per row
+
+/// A group of columns whose scale is far above the others of some rows of a tile.
+struct OutlierGroup {
+  int32_t group;
+  int32_t count;             ///< of those rows
+  uint8_t rows[kMaxTokens];  ///< [count] which of the tile, ascending
+};
 
 }  // namespace spnl::mistralrs::cpu

@@ -90,12 +90,11 @@ struct MatmulOutput {
 /// of 32 have coarse int8 steps, and these make nearly all of the error of quantising. So a group
 /// whose scale is more than kOutlierRatio times the mean of its row's is held in two int8 planes: x
 /// = d * q and, with a scale of its own, the residual x - d * q (about d / 254 a step). The kernels
-/// go over all groups, then once more over the listed ones with the residual plane. On SmolLM2-135M
-/// (Q4_1) the mean KL divergence of the next token from float32 falls from 0.005 to 0.0016
-/// (AVX-512), from 0.009 to 0.0012 (AVX2), for 3% more groups a row. The idea that outliers deserve
-/// more bits than the rest: LLM.int8(), arXiv 2208.07339. A list is shared by the rows of a tile;
-/// rows without an outlier there have a zero residual, so that batching changes no result. Rows
-/// that are all zero or not finite have no outliers.
+/// go over all groups, then once more over the listed ones with the residual plane, for just the
+/// rows that are in it: batching changes no result. On SmolLM2-135M (Q4_1) the mean KL divergence
+/// of the next token from float32 falls from 0.005 to 0.0016 (AVX-512), from 0.009 to 0.0012
+/// (AVX2), for 3% more groups a row. The idea that outliers deserve more bits than the rest:
+/// LLM.int8(), arXiv 2208.07339. Rows that are all zero or not finite have no outliers.
 void matmul(ThreadTeam& team, MatmulScratch& scratch, const float* x, int64_t ldx, int64_t m,
             std::span<const MatmulOutput> outputs);
 

@@ -147,29 +147,35 @@ SPNL_INLINE void add_scaled_sums(const V::I* sums, const Scales<S>& by, const Ac
   }
 }
 
+/// One group of one panel, unpacked.
+template <Storage S>
+struct GroupWeights {
+  SPNL_INLINE GroupWeights(const uint8_t* group, V::F d, V::F dmin) : scales(group, d, dmin) {
+    load_weights<S>(group + scale_bytes(S, V::kLanes), w);
+  }
+  V::B w[8];
+  Scales<S> scales;
+};
+
 /// acc += one group of one panel times T tokens.
 template <Storage S, int T>
-SPNL_INLINE void group_product(const uint8_t* group, V::F d, V::F dmin, const ActGroup& x,
-                               V::F* acc) {
+SPNL_INLINE void group_product(const GroupWeights<S>& weights, const ActGroup& x, V::F* acc) {
   constexpr int kBits = is_table(S) ? 8 : quant_bits(S), kOffset = quant_offset(S);
   constexpr int kParts = kScales<S>, kSteps = 8 / kParts, kTogether = tokens_together<T>();
-  V::B w[8];
-  load_weights<S>(group + scale_bytes(S, V::kLanes), w);
-  const Scales<S> scales(group, d, dmin);
   SPNL_UNROLL
   for (int t = 0; t < T; t += kTogether) {
     V::I sums[kParts][kTogether];
     SPNL_UNROLL
     for (int part = 0; part < kParts; ++part) {
       V::template dots<kBits, kSteps, kOffset, kTogether>(
-          w + kSteps * part, x.q + kGroup * t + 4 * kSteps * part,
+          weights.w + kSteps * part, x.q + kGroup * t + 4 * kSteps * part,
           (kParts == 1 ? x.negsum : x.half(part)) + t, sums[part]);
     }
     SPNL_UNROLL
     for (int i = 0; i < kTogether; ++i) {
       V::I of_token[kParts];
       for (int part = 0; part < kParts; ++part) of_token[part] = sums[part][i];
-      add_scaled_sums<S>(of_token, scales, x, t + i, acc[t + i]);
+      add_scaled_sums<S>(of_token, weights.scales, x, t + i, acc[t + i]);
     }
   }
 }
@@ -219,6 +225,7 @@ struct Unit {
     if constexpr (has_k_min(S)) dmin = V::load_half(unit + 2 * V::kLanes);
   }
   static constexpr int kGroups = unit_columns(S) / kGroup;
+  const uint8_t* group(int j) const { return groups + j * group_bytes(S, V::kLanes); }
   const uint8_t* groups;
   V::F d = V::zero(), dmin = V::zero();
 };
@@ -236,12 +243,23 @@ SPNL_INLINE void prefetch_group(const uint8_t* group) {
   }
 }
 
-/// acc += group `j` of a unit times T tokens' block of the same columns, of either plane.
+/// acc[T] += the residual plane: a few rows of a few groups, row by row. Sums that are picked by
+/// number cannot stay in registers, so the callers' own must not be passed.
 template <Storage S, int T>
-SPNL_INLINE void accumulate(const Unit<S>& unit, int j, const uint8_t* block,
-                            const MatmulArgs& args, V::F* acc) {
-  const uint8_t* group = unit.groups + j * group_bytes(S, V::kLanes);
-  group_product<S, T>(group, unit.d, unit.dmin, ActGroup(block, args.width, args.first), acc);
+[[gnu::noinline]] void add_outliers(const uint8_t* panel, const MatmulArgs& args, V::F* acc) {
+  constexpr int kGroups = Unit<S>::kGroups;
+  const uint8_t* block = args.residual;
+  for (int64_t i = 0; i < args.outlier_count; ++i) {
+    const OutlierGroup& outlier = args.outliers[i];
+    const Unit<S> unit(panel + int64_t{outlier.group / kGroups} * unit_bytes(S, V::kLanes));
+    const GroupWeights<S> weights(unit.group(outlier.group % kGroups), unit.d, unit.dmin);
+    for (int row = 0; row < outlier.count; ++row) {
+      const int t = outlier.rows[row] - args.first;
+      if (t >= 0 && t < T)
+        group_product<S, 1>(weights, ActGroup(block, outlier.count, row), acc + t);
+    }
+    block += int64_t{outlier.count} * kActGroupBytes;
+  }
 }
 
 template <Storage S, int T>
@@ -249,21 +267,24 @@ inline void panel_product(const uint8_t* panel, const MatmulArgs& args, V::F* ac
   if constexpr (is_float(S)) {
     float_panel_product<S, T>(panel, args, acc);
   } else {
-    constexpr int kUnitBytes = unit_bytes(S, V::kLanes), kGroups = Unit<S>::kGroups;
     const int64_t block_bytes = int64_t{args.width} * kActGroupBytes;
     const uint8_t* block = args.acts;
     for (int64_t u = 0; u < args.units; ++u) {
-      const Unit<S> unit(panel + u * kUnitBytes);
-      for (int j = 0; j < kGroups; ++j, block += block_bytes) {
-        prefetch_group<S, T>(unit.groups + j * group_bytes(S, V::kLanes));
-        accumulate<S, T>(unit, j, block, args, acc);
+      const Unit<S> unit(panel + u * unit_bytes(S, V::kLanes));
+      for (int j = 0; j < Unit<S>::kGroups; ++j, block += block_bytes) {
+        const uint8_t* group = unit.group(j);
+        prefetch_group<S, T>(group);
+        group_product<S, T>(GroupWeights<S>(group, unit.d, unit.dmin),
+                            ActGroup(block, args.width, args.first), acc);
       }
     }
-    block = args.residual;
-    for (int64_t i = 0; i < args.outlier_count; ++i, block += block_bytes) {
-      const int group = args.outliers[i];
-      const Unit<S> unit(panel + int64_t{group / kGroups} * kUnitBytes);
-      accumulate<S, T>(unit, group % kGroups, block, args, acc);
+    if (args.outlier_count > 0) {
+      V::F sums[T];
+      SPNL_UNROLL
+      for (int t = 0; t < T; ++t) sums[t] = acc[t];
+      add_outliers<S, T>(panel, args, sums);
+      SPNL_UNROLL
+      for (int t = 0; t < T; ++t) acc[t] = sums[t];
     }
   }
 }
@@ -352,12 +373,12 @@ inline void quantize_group(const float* x, uint8_t* group, int width, int row) {
   }
 }
 
-[[maybe_unused]] void quantize_residual(const float* x, const uint8_t* group, uint8_t* residual,
-                                        int width, int row) {
+[[maybe_unused]] void quantize_residual(const float* x, const uint8_t* group, int width, int row,
+                                        uint8_t* residual, int to_width, int to_row) {
   const ActGroup done(group, width, row);
   // Exact in double: the second plane of a row is the same on all instruction sets.
   const double d = *done.d;
   float rest[kGroup];
   for (int i = 0; i < kGroup; ++i) rest[i] = static_cast<float>(x[i] - d * done.q[i]);
-  quantize_group(rest, residual, width, row);
+  quantize_group(rest, residual, to_width, to_row);
 }

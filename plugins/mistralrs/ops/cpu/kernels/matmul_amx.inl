@@ -46,21 +46,10 @@ SPNL_INLINE void expand_weights(const uint8_t* group, int8_t (*out)[4 * V::kLane
   for (int j = 0; j < 8; ++j) _mm512_store_si512(out[j], _mm512_sub_epi8(w[j], offset));
 }
 
-/// Blocks of activations one after the other, and the groups of a panel that they are multiplied
-/// with.
-struct Plane {
-  const uint8_t* blocks;
-  int64_t count;
-  const int32_t* groups;  ///< [count]; null: all groups in their order
-  uint64_t group(int64_t i) const {
-    return static_cast<uint64_t>(groups != nullptr ? groups[i] : i);
-  }
-};
-
 /// Where a group of a panel is.
 template <Storage S>
 struct GroupPlace {
-  SPNL_INLINE GroupPlace(const uint8_t* panel, uint64_t index)
+  SPNL_INLINE GroupPlace(const uint8_t* panel, int64_t index)
       : unit(panel + index / Unit<S>::kGroups * unit_bytes(S, V::kLanes)),
         group(unit + header_bytes(S, V::kLanes) +
               index % Unit<S>::kGroups * group_bytes(S, V::kLanes)) {}
@@ -90,23 +79,23 @@ SPNL_INLINE void multiply_chunk(Tiles& tiles, const uint8_t* q, int64_t block_by
    ...);
 }
 
-/// acc += groups begin.. of a plane, up to kChunk of them.
+/// acc += groups begin.. of a panel, up to kChunk of them.
 template <Storage S, int T>
 SPNL_INLINE void chunk_product(Tiles& tiles, Chunk<S, T>& chunk, const uint8_t* panel,
-                               const MatmulArgs& args, const Plane& plane, int64_t begin,
-                               V::F* acc) {
-  const int64_t left = plane.count - begin, count = left < kChunk<S> ? left : kChunk<S>;
+                               const MatmulArgs& args, int64_t begin, V::F* acc) {
+  const int64_t left = args.units * Unit<S>::kGroups - begin;
+  const int64_t count = left < kChunk<S> ? left : kChunk<S>;
   const int64_t block_bytes = int64_t{args.width} * kActGroupBytes;
-  const uint8_t* blocks = plane.blocks + begin * block_bytes;
+  const uint8_t* blocks = args.acts + begin * block_bytes;
   for (int64_t i = 0; i < count; ++i) {
-    const uint8_t* group = GroupPlace<S>(panel, plane.group(begin + i)).group;
+    const uint8_t* group = GroupPlace<S>(panel, begin + i).group;
     prefetch_group<S, T>(group);
     expand_weights<S>(group, chunk.weights[i]);
   }
   multiply_chunk<S, T>(tiles, blocks + kGroup * args.first, block_bytes, count, chunk,
                        Sizes<0, 1, 2, 3>{});
   for (int64_t i = 0; i < count; ++i) {
-    const GroupPlace<S> place(panel, plane.group(begin + i));
+    const GroupPlace<S> place(panel, begin + i);
     const Unit<S> unit(place.unit);
     const Scales<S> scales(place.group, unit.d, unit.dmin);
     const ActGroup x(blocks + i * block_bytes, args.width, args.first);
@@ -123,19 +112,16 @@ SPNL_INLINE void chunk_product(Tiles& tiles, Chunk<S, T>& chunk, const uint8_t* 
 template <Storage S, int T>
 void tiles_product(const MatmulArgs& args) {
   static_assert(V::kLanes == 16 && kSumTiles == 4);
-  const Plane planes[] = {{args.acts, args.units * Unit<S>::kGroups, nullptr},
-                          {args.residual, args.outlier_count, args.outliers}};
   Tiles tiles(tile_config<S, T>());
   Chunk<S, T> chunk;
   for (int64_t p = 0; p < args.panel_count; ++p) {
     V::F acc[T];
     SPNL_UNROLL
     for (int t = 0; t < T; ++t) acc[t] = V::zero();
-    for (const Plane& plane : planes) {
-      for (int64_t begin = 0; begin < plane.count; begin += kChunk<S>)
-        chunk_product<S, T>(tiles, chunk, args.panels + p * args.panel_bytes, args, plane, begin,
-                            acc);
-    }
+    const uint8_t* panel = args.panels + p * args.panel_bytes;
+    for (int64_t begin = 0; begin < args.units * Unit<S>::kGroups; begin += kChunk<S>)
+      chunk_product<S, T>(tiles, chunk, panel, args, begin, acc);
+    add_outliers<S, T>(panel, args, acc);
     write_sums<T>(args, p, acc);
   }
 }
