@@ -97,6 +97,10 @@ static constexpr int quant_bits(Storage s) {
 static constexpr int quant_offset(Storage s) {
   return has_min(s) ? 0 : is_table(s) ? 128 : 1 << (quant_bits(s) - 1);
 }
+/// The offset whose product with a sum of q is held for weights of `s`: shifted where it differs.
+static constexpr int stored_offset(Storage s) {
+  return has_half_scales(s) ? 32 : 128;
+}
 static constexpr int unit_columns(Storage s) { return is_float(s) ? 1 : is_k(s) ? 256 : kGroup; }
 static constexpr int header_bytes(Storage s, int lanes) {
   return !is_k(s) ? 0 : has_k_min(s) ? 4 * lanes : 2 * lanes;
@@ -121,10 +125,10 @@ static constexpr int unit_bytes(Storage s, int lanes) {
 }
 
 // Activations: tiles of up to kMaxTokens rows. Of a tile of `width` rows, each group of 32 columns
-// is i8 q[width][32], f32 d[width], f32 ds[width] (d * sum of q), i32 negsum[width],
-// i32 negsum16[2][width]; for float weights each column is f32 x[width]. The residual plane of a
-// tile has such a group, of the rows that need it, for each of its outlier groups, one after the
-// other: see matmul.
+// is i8 q[width][32], f32 d[width], f32 ds[width] (d * sum of q), i32 offset128[width] (-128 * sum
+// of q), i32 offset32[2][width] (-32 * sum of the q of 16 columns); for float weights each column is
+// f32 x[width]. The residual plane of a tile has such a group, of the rows that need it, for each of
+// its outlier groups, one after the other: see matmul.
 constexpr int kActGroupBytes = kGroup + 5 * 4;  ///< per row
 
 /// A group of columns whose scale is far above the others of some rows of a tile.

@@ -73,19 +73,26 @@ struct ActGroup {
       : q(reinterpret_cast<const int8_t*>(group) + kGroup * first),
         d(reinterpret_cast<const float*>(group + kGroup * width) + first),
         ds(d + width),
-        negsum(reinterpret_cast<const int32_t*>(ds + width)),
-        negsum16(negsum + width),
+        offset128(reinterpret_cast<const int32_t*>(ds + width)),
+        offset32(offset128 + width),
         width_(width) {}
-  const int32_t* half(int h) const { return negsum16 + h * width_; }
+  /// Of 16 columns: half 0 or 1.
+  const int32_t* half_offset32(int half) const { return offset32 + half * width_; }
   const int8_t* q;
   const float* d;
   const float* ds;
-  const int32_t* negsum;
-  const int32_t* negsum16;
+  const int32_t* offset128;
 
  private:
+  const int32_t* offset32;
   int width_;
 };
+
+/// -stored_offset(S) times the sums of x that belong to scale `part` of a group.
+template <Storage S>
+SPNL_INLINE const int32_t* offset_sums(const ActGroup& x, int part) {
+  return has_half_scales(S) ? x.half_offset32(part) : x.offset128;
+}
 
 /// How many tokens' sums of a group are made side by side: as many as registers hold beside the T
 /// running sums.
@@ -101,15 +108,16 @@ template <Storage S>
 constexpr int kScales = has_half_scales(S) ? 2 : 1;
 
 /// What the integer sums of a group are multiplied with. Minimums are added, but for those of
-/// halves: their sums of x have the sign turned already.
+/// halves: their sums of x come as offset sums, whose sign is turned already.
 template <Storage S>
 struct Scales {
   SPNL_INLINE Scales(const uint8_t* group, V::F d, V::F dmin) {
     if constexpr (has_half_scales(S) && has_min(S)) {
       scale[0] = V::mul(d, V::load_low_nibbles(group));
       scale[1] = V::mul(d, V::load_low_nibbles(group + V::kLanes));
-      min[0] = V::mul(dmin, V::load_high_nibbles(group));
-      min[1] = V::mul(dmin, V::load_high_nibbles(group + V::kLanes));
+      const V::F of_sum = V::mul(dmin, V::set1(1.0f / stored_offset(S)));
+      min[0] = V::mul(of_sum, V::load_high_nibbles(group));
+      min[1] = V::mul(of_sum, V::load_high_nibbles(group + V::kLanes));
     } else if constexpr (has_half_scales(S)) {
       scale[0] = V::mul(d, V::load_s8(group));
       scale[1] = V::mul(d, V::load_s8(group + V::kLanes));
@@ -137,8 +145,8 @@ SPNL_INLINE void add_scaled_sums(const V::I* sums, const Scales<S>& by, const Ac
   if constexpr (has_half_scales(S)) {
     V::F sum = V::fma(V::to_float(sums[1]), by.scale[1], V::mul(V::to_float(sums[0]), by.scale[0]));
     if constexpr (has_min(S)) {
-      sum = V::fma(by.min[0], V::set1(static_cast<float>(x.half(0)[t])), sum);
-      sum = V::fma(by.min[1], V::set1(static_cast<float>(x.half(1)[t])), sum);
+      sum = V::fma(by.min[0], V::set1(static_cast<float>(x.half_offset32(0)[t])), sum);
+      sum = V::fma(by.min[1], V::set1(static_cast<float>(x.half_offset32(1)[t])), sum);
     }
     acc = V::fma(sum, d, acc);
   } else {
@@ -160,16 +168,16 @@ struct GroupWeights {
 /// acc += one group of one panel times T tokens.
 template <Storage S, int T>
 SPNL_INLINE void group_product(const GroupWeights<S>& weights, const ActGroup& x, V::F* acc) {
-  constexpr int kBits = is_table(S) ? 8 : quant_bits(S), kOffset = quant_offset(S);
+  constexpr int kBits = is_table(S) ? 8 : quant_bits(S), kStored = stored_offset(S);
   constexpr int kParts = kScales<S>, kSteps = 8 / kParts, kTogether = tokens_together<T>();
   SPNL_UNROLL
   for (int t = 0; t < T; t += kTogether) {
     V::I sums[kParts][kTogether];
     SPNL_UNROLL
     for (int part = 0; part < kParts; ++part) {
-      V::template dots<kBits, kSteps, kOffset, kTogether>(
+      V::template dots<kBits, kSteps, quant_offset(S), kStored, kTogether>(
           weights.w + kSteps * part, x.q + kGroup * t + 4 * kSteps * part,
-          (kParts == 1 ? x.negsum : x.half(part)) + t, sums[part]);
+          offset_sums<S>(x, part) + t, sums[part]);
     }
     SPNL_UNROLL
     for (int i = 0; i < kTogether; ++i) {
@@ -348,29 +356,89 @@ void matmul_tile(const MatmulArgs& args) {
   }
 }
 
-/// The int8 form of x[kGroup], as row `row` of a group of a tile.
-inline void quantize_group(const float* x, uint8_t* group, int width, int row) {
+/// What belongs to the int8 forms of N groups of a row.
+template <int N>
+struct alignas(4 * N) QuantizedGroups {
+  /// Writes group `g` of them as row `row` of a group of a tile, whose bytes are there already.
+  SPNL_INLINE void write(int g, uint8_t* group, int width, int row) const {
+    float* scales = reinterpret_cast<float*>(group + kGroup * width) + row;
+    int32_t* offsets = reinterpret_cast<int32_t*>(scales + 2 * width);
+    scales[0] = d[g];
+    scales[width] = ds[g];
+    offsets[0] = offset128[g];
+    offsets[width] = offset32[0][g];
+    offsets[2 * width] = offset32[1][g];
+  }
+  /// From d and the sums of both halves.
+  SPNL_INLINE void fill(const int32_t (&sums)[2][N]) {
+    for (int g = 0; g < N; ++g) {
+      const int32_t sum = sums[0][g] + sums[1][g];
+      ds[g] = d[g] * static_cast<float>(sum);
+      offset128[g] = -128 * sum;
+      offset32[0][g] = -32 * sums[0][g];
+      offset32[1][g] = -32 * sums[1][g];
+    }
+  }
+  float d[N], ds[N];
+  int32_t offset128[N], offset32[2][N];
+};
+
+/// 127 / scale would overflow.
+SPNL_INLINE bool is_empty_group(float amax) { return !(amax > 1e-30f); }
+
+/// The largest |x| of a group, spread over the lanes.
+SPNL_INLINE V::F group_max(const float* x) {
   V::F most = V::abs(V::load(x));
   for (int i = V::kLanes; i < kGroup; i += V::kLanes) most = V::max(most, V::abs(V::load(x + i)));
-  const float amax = V::reduce_max(most);
-  const bool empty = !(amax > 1e-30f);  // 127 / amax would overflow
+  return most;
+}
+
+/// The int8 form of x[kGroup], as row `row` of a group of a tile.
+void quantize_group(const float* x, uint8_t* group, int width, int row) {
+  const float amax = V::reduce_max(group_max(x));
+  const bool empty = is_empty_group(amax);
+  QuantizedGroups<1> done;
+  done.d[0] = empty ? 0.0f : amax / 127.0f;
   int32_t sums[2];
-  V::quantize32(x, empty ? 0.0f : 127.0f / amax, reinterpret_cast<int8_t*>(group) + kGroup * row,
-                sums);
-  const float d = empty ? 0.0f : amax / 127.0f;
-  float* scales = reinterpret_cast<float*>(group + kGroup * width);
-  scales[row] = d;
-  scales[width + row] = d * static_cast<float>(sums[0] + sums[1]);
-  int32_t* negsums = reinterpret_cast<int32_t*>(scales + 2 * width);
-  negsums[row] = -(sums[0] + sums[1]);
-  negsums[width + row] = -sums[0];
-  negsums[2 * width + row] = -sums[1];
+  V::quantize32(x, empty ? 0.0f : 127.0f / amax,
+                reinterpret_cast<int8_t*>(group) + kGroup * row, sums);
+  done.fill({{sums[0]}, {sums[1]}});
+  done.write(0, group, width, row);
+}
+
+/// The same of as many groups as there are lanes, a lane each: row `row` of groups of `width` rows
+/// that lie one after the other. Same bits.
+void quantize_lanes(const float* x, uint8_t* groups, int width, int row) {
+  constexpr int kLanes = V::kLanes;
+  V::F most[kLanes];
+  SPNL_UNROLL
+  for (int g = 0; g < kLanes; ++g) most[g] = group_max(x + kGroup * g);
+  V::transpose(most);
+  SPNL_UNROLL
+  for (int i = 1; i < kLanes; ++i) most[0] = V::max(most[0], most[i]);
+  QuantizedGroups<kLanes> done;
+  alignas(64) float amax[kLanes], inverse[kLanes];
+  V::store(amax, most[0]);
+  V::store(done.d, V::div(most[0], V::set1(127.0f)));
+  V::store(inverse, V::div(V::set1(127.0f), most[0]));
+  for (int g = 0; g < kLanes; ++g) {
+    if (is_empty_group(amax[g])) done.d[g] = inverse[g] = 0.0f;
+  }
+  const int64_t group_bytes = int64_t{width} * kActGroupBytes;
+  alignas(64) int32_t sums[2][kLanes];
+  V::quantize_lanes(x, inverse, reinterpret_cast<int8_t*>(groups) + kGroup * row, group_bytes,
+                    sums[0], sums[1]);
+  done.fill(sums);
+  SPNL_UNROLL
+  for (int g = 0; g < kLanes; ++g) done.write(g, groups + g * group_bytes, width, row);
 }
 
 [[maybe_unused]] void quantize(const float* x, int64_t groups, uint8_t* tile, int width, int row) {
-  for (int64_t g = 0; g < groups; ++g) {
-    quantize_group(x + g * kGroup, tile + g * width * kActGroupBytes, width, row);
-  }
+  const int64_t group_bytes = int64_t{width} * kActGroupBytes;
+  int64_t g = 0;
+  for (; g + V::kLanes <= groups; g += V::kLanes)
+    quantize_lanes(x + g * kGroup, tile + g * group_bytes, width, row);
+  for (; g < groups; ++g) quantize_group(x + g * kGroup, tile + g * group_bytes, width, row);
 }
 
 [[maybe_unused]] void quantize_residual(const float* x, const uint8_t* group, int width, int row,

@@ -131,16 +131,25 @@ struct Avx2 {
     return _mm256_set1_epi32(four);
   }
 
+  /// -Offset * sum of x, from -Stored * sum of x.
+  template <int Offset, int Stored>
+  static I offset_sum(int32_t stored) {
+    constexpr int kLeft = Offset == 0 ? 0 : __builtin_ctz(Offset | 256) - __builtin_ctz(Stored);
+    if constexpr (Offset == 0) return _mm256_setzero_si256();
+    const I sum = _mm256_set1_epi32(stored);
+    if constexpr (kLeft > 0) return _mm256_slli_epi32(sum, kLeft);
+    if constexpr (kLeft < 0) return _mm256_srai_epi32(sum, -kLeft);
+    return sum;
+  }
+
   /// vpmaddubsw adds pairs of products in 16 bits. With x in -127..127 a pair is at most 2 * 127 *
   /// max(q): sums of 8 pairs fit for 4 bits, of 4 for 5 bits, of 2 for 6 bits. Bytes of 8 bits
   /// would overflow: there the signs of w go to x, and |w| <= 128 makes a pair at most 32512.
-  template <int Bits, int Steps, int Offset>
-  static I dot(const B* w, const int8_t* x, const int32_t* negsum) {
+  template <int Bits, int Steps, int Offset, int Stored>
+  static I dot(const B* w, const int8_t* x, int32_t stored) {
     constexpr int kFit = Bits <= 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1;
     I r = _mm256_setzero_si256();
-    if constexpr (Offset != 0 && Bits != 8) {
-      r = _mm256_slli_epi32(_mm256_set1_epi32(*negsum), __builtin_ctz(Offset));
-    }
+    if constexpr (Bits != 8) r = offset_sum<Offset, Stored>(stored);
     const __m256i ones = _mm256_set1_epi16(1);
     SPNL_UNROLL
     for (int j = 0; j < Steps; j += kFit) {
@@ -152,10 +161,11 @@ struct Avx2 {
     }
     return r;
   }
-  template <int Bits, int Steps, int Offset, int N>
-  static void dots(const B* w, const int8_t* x, const int32_t* negsum, I* sums) {
+  template <int Bits, int Steps, int Offset, int Stored, int N>
+  static void dots(const B* w, const int8_t* x, const int32_t* offsets, I* sums) {
     SPNL_UNROLL
-    for (int n = 0; n < N; ++n) sums[n] = dot<Bits, Steps, Offset>(w, x + kGroup * n, negsum + n);
+    for (int n = 0; n < N; ++n)
+      sums[n] = dot<Bits, Steps, Offset, Stored>(w, x + kGroup * n, offsets[n]);
   }
   template <int Bits>
   static __m256i products(B w, __m256i x) {
@@ -203,6 +213,15 @@ struct Avx2 {
           _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16 * h), bytes);
       sums[h] = sum16(bytes);
+    }
+  }
+  static void quantize_lanes(const float* x, const float* scales, int8_t* q, int64_t stride,
+                             int32_t* low, int32_t* high) {
+    for (int g = 0; g < kLanes; ++g) {
+      int32_t sums[2];
+      quantize32(x + kGroup * g, scales[g], q + g * stride, sums);
+      low[g] = sums[0];
+      high[g] = sums[1];
     }
   }
 };

@@ -115,15 +115,21 @@ struct V {
   }
   static B prepare8(B q) { return q; }
 
+  /// -Offset * sum of x, from -Stored * sum of x.
+  template <int Offset, int Stored>
+  static I offset_sum(int32_t stored) {
+    constexpr int kLeft = Offset == 0 ? 0 : __builtin_ctz(Offset | 256) - __builtin_ctz(Stored);
+    if constexpr (Offset == 0) return _mm512_setzero_si512();
+    const I sum = _mm512_set1_epi32(stored);
+    if constexpr (kLeft > 0) return _mm512_slli_epi32(sum, kLeft);
+    if constexpr (kLeft < 0) return _mm512_srai_epi32(sum, -kLeft);
+    return sum;
+  }
   /// N tokens side by side: the sums of one alone would wait for each other.
-  template <int Bits, int Steps, int Offset, int N>
-  static void dots(const B* w, const int8_t* x, const int32_t* negsum, I* sums) {
+  template <int Bits, int Steps, int Offset, int Stored, int N>
+  static void dots(const B* w, const int8_t* x, const int32_t* offsets, I* sums) {
     SPNL_UNROLL
-    for (int n = 0; n < N; ++n) {
-      sums[n] = Offset == 0
-                    ? _mm512_setzero_si512()
-                    : _mm512_slli_epi32(_mm512_set1_epi32(negsum[n]), __builtin_ctz(Offset | 256));
-    }
+    for (int n = 0; n < N; ++n) sums[n] = offset_sum<Offset, Stored>(offsets[n]);
     SPNL_UNROLL
     for (int j = 0; j < Steps; ++j) {
       SPNL_UNROLL
@@ -169,13 +175,50 @@ struct V {
     return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
   }
 
+  static I quantize16(const float* x, F scale) { return _mm512_cvtps_epi32(mul(load(x), scale)); }
+  /// What is no number becomes -2^31, and as a byte -128: sums of them stay small too.
   static void quantize32(const float* x, float scale, int8_t* q, int32_t* sums) {
     for (int h = 0; h < 2; ++h) {
-      // What is no number becomes -2^31: as a byte -128, so that sums of them stay small too.
-      const __m512i v = _mm512_max_epi32(_mm512_cvtps_epi32(mul(load(x + 16 * h), set1(scale))),
-                                         _mm512_set1_epi32(-128));
+      const I v = _mm512_max_epi32(quantize16(x + 16 * h, set1(scale)), _mm512_set1_epi32(-128));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16 * h), _mm512_cvtsepi32_epi8(v));
       sums[h] = _mm512_reduce_add_epi32(v);
     }
+  }
+  /// Two groups as bytes.
+  static B quantize64(const float* x, const float* scales) {
+    const F a = set1(scales[0]), b = set1(scales[1]);
+    const I words[2] = {_mm512_packs_epi32(quantize16(x, a), quantize16(x + 16, a)),
+                        _mm512_packs_epi32(quantize16(x + 32, b), quantize16(x + 48, b))};
+    // Packing goes quarter by quarter.
+    return _mm512_permutexvar_epi32(
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+        _mm512_packs_epi16(words[0], words[1]));
+  }
+  /// Of 8 groups: quarter k, lane j is the sum of half k % 2 of group 2j + k / 2.
+  static I quantize_8_groups(const float* x, const float* scales, int8_t* q, int64_t stride) {
+    I s[4];
+    SPNL_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      const B two = quantize64(x + 64 * j, scales + 2 * j);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + 2 * j * stride),
+                          _mm512_castsi512_si256(two));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + (2 * j + 1) * stride),
+                          _mm512_extracti64x4_epi64(two, 1));
+      s[j] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), two);
+    }
+    const I a =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(s[0], s[1]), _mm512_unpackhi_epi32(s[0], s[1]));
+    const I b =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(s[2], s[3]), _mm512_unpackhi_epi32(s[2], s[3]));
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+  }
+  static void quantize_lanes(const float* x, const float* scales, int8_t* q, int64_t stride,
+                             int32_t* low, int32_t* high) {
+    const I a = quantize_8_groups(x, scales, q, stride);
+    const I b = quantize_8_groups(x + 8 * kGroup, scales + 8, q + 8 * stride, stride);
+    const I order = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 16, 24, 17, 25, 18, 26, 19, 27);
+    _mm512_storeu_si512(low, _mm512_permutex2var_epi32(a, order, b));
+    _mm512_storeu_si512(
+        high, _mm512_permutex2var_epi32(a, _mm512_add_epi32(order, _mm512_set1_epi32(4)), b));
   }
 };

@@ -5,14 +5,10 @@ struct V : Avx2 {
   static B prepare8(B q) { return q; }
 
   /// The sums are exact, as those of Avx2 are: the same bits.
-  template <int Bits, int Steps, int Offset, int N>
-  static void dots(const B* w, const int8_t* x, const int32_t* negsum, I* sums) {
+  template <int Bits, int Steps, int Offset, int Stored, int N>
+  static void dots(const B* w, const int8_t* x, const int32_t* offsets, I* sums) {
     SPNL_UNROLL
-    for (int n = 0; n < N; ++n) {
-      sums[n] = Offset == 0
-                    ? _mm256_setzero_si256()
-                    : _mm256_slli_epi32(_mm256_set1_epi32(negsum[n]), __builtin_ctz(Offset | 256));
-    }
+    for (int n = 0; n < N; ++n) sums[n] = offset_sum<Offset, Stored>(offsets[n]);
     SPNL_UNROLL
     for (int j = 0; j < Steps; ++j) {
       SPNL_UNROLL

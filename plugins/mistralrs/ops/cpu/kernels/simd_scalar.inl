@@ -169,13 +169,13 @@ struct V {
   }
   static B prepare8(B q) { return q; }
 
-  /// Sums of (q - Offset) * x over the 4 * Steps columns of w for N tokens; negsum: minus the sum
-  /// of x.
-  template <int Bits, int Steps, int Offset, int N>
-  static void dots(const B* w, const int8_t* x, const int32_t* negsum, I* sums) {
+  /// Sums of (q - Offset) * x over the 4 * Steps columns of w for N tokens; offsets: -Stored * the
+  /// sum of x.
+  template <int Bits, int Steps, int Offset, int Stored, int N>
+  static void dots(const B* w, const int8_t* x, const int32_t* offsets, I* sums) {
     for (int n = 0; n < N; ++n, x += kGroup) {
       for (int lane = 0; lane < kLanes; ++lane) {
-        int32_t s = negsum[n] * Offset;
+        int32_t s = offsets[n] / Stored * Offset;
         for (int j = 0; j < Steps; ++j) {
           for (int b = 0; b < 4; ++b) s += w[j].v[4 * lane + b] * x[4 * j + b];
         }
@@ -195,7 +195,7 @@ struct V {
     }
   }
 
-  /// q[i] = round to nearest even (x[i] * scale), 32 of them; returns their sum in two halves.
+  /// q[i] = round to nearest even (x[i] * scale), 32 of them, and their sum in two halves.
   static void quantize32(const float* x, float scale, int8_t* q, int32_t* sums) {
     for (int h = 0; h < 2; ++h) {
       sums[h] = 0;
@@ -203,6 +203,16 @@ struct V {
         q[i] = static_cast<int8_t>(__builtin_lrintf(x[i] * scale));
         sums[h] += q[i];
       }
+    }
+  }
+  /// The same of kLanes groups, whose bytes go `stride` bytes apart.
+  static void quantize_lanes(const float* x, const float* scales, int8_t* q, int64_t stride,
+                             int32_t* low, int32_t* high) {
+    for (int g = 0; g < kLanes; ++g) {
+      int32_t sums[2];
+      quantize32(x + kGroup * g, scales[g], q + g * stride, sums);
+      low[g] = sums[0];
+      high[g] = sums[1];
     }
   }
 };
