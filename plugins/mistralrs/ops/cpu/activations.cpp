@@ -69,6 +69,8 @@ void prepare_row(const KernelTable& table, const Activations& a, int64_t row) {
   const float* x = row_of(a, row);
   if (a.quantised != nullptr)
     table.quantize(x, a.groups, a.quantised + a.bytes(first), width, in_tile);
+  if (a.wants_minimums)
+    table.quantize_minimums(a.groups, a.quantised + a.bytes(first), width, in_tile);
   if (a.floats == nullptr) return;
   float* out = a.floats + first * a.cols + in_tile;
   for (int64_t k = 0; k < a.cols; ++k) out[k * width] = x[k];

@@ -31,7 +31,7 @@ struct Activations {
   const MatmulGroup* source;
   Tiling tiling;
   int64_t cols, groups;
-  bool wants_quantised = false, wants_floats = false;
+  bool wants_quantised = false, wants_minimums = false, wants_floats = false;
   float* gathered = nullptr;  ///< [m, cols], where rows or columns are picked
   uint8_t* quantised = nullptr;
   uint8_t* residual = nullptr;

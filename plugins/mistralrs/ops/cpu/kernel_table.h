@@ -62,6 +62,8 @@ struct KernelTable {
   MatmulKernel matmul[kStorages];  ///< [storage]
   /// Row `row` of a tile of `width` rows.
   void (*quantize)(const float* x, int64_t groups, uint8_t* tile, int width, int row);
+  /// The minimums of such a row that is done, of which every 8 groups have some.
+  void (*quantize_minimums)(int64_t groups, uint8_t* tile, int width, int row);
   /// What row `row` of `group`, the int8 form of x[kGroup], leaves of x, as row `to_row` of a group
   /// of the residual plane.
   void (*quantize_residual)(const float* x, const uint8_t* group, int width, int row,

@@ -70,10 +70,9 @@ std::span<const Activations> place(MatmulScratch::Impl& s, std::span<const Matmu
       if (group.m <= 0 || group.outputs.empty()) continue;
       Activations& a = s.inputs.emplace_back(group, group.outputs.front().weight->impl().cols);
       for (const MatmulOutput& o : group.outputs) {
-        if (is_float(o.weight->impl().storage))
-          a.wants_floats = true;
-        else
-          a.wants_quantised = true;
+        const Storage storage = o.weight->impl().storage;
+        (is_float(storage) ? a.wants_floats : a.wants_quantised) = true;
+        if (has_unit_minimums(storage)) a.wants_minimums = true;
       }
       if (a.wants_quantised) {
         quantised += size(a.bytes(group.m));

@@ -74,6 +74,10 @@ static constexpr bool is_table(Storage s) {
 static constexpr bool has_min(Storage s) {
   return has_k_min(s) || s == Storage::kQ4Asym || s == Storage::kQ5Asym;
 }
+/// Minimums that are multiplied with sums of x for all groups of a unit at once.
+static constexpr bool has_unit_minimums(Storage s) {
+  return s == Storage::kQ4K || s == Storage::kQ5K;
+}
 static constexpr int float_bytes(Storage s) { return s == Storage::kF32 ? 4 : 2; }
 static constexpr int quant_bits(Storage s) {
   switch (s) {
@@ -98,9 +102,7 @@ static constexpr int quant_offset(Storage s) {
   return has_min(s) ? 0 : is_table(s) ? 128 : 1 << (quant_bits(s) - 1);
 }
 /// The offset whose product with a sum of q is held for weights of `s`: shifted where it differs.
-static constexpr int stored_offset(Storage s) {
-  return has_half_scales(s) ? 32 : 128;
-}
+static constexpr int stored_offset(Storage s) { return has_half_scales(s) ? 32 : 128; }
 static constexpr int unit_columns(Storage s) { return is_float(s) ? 1 : is_k(s) ? 256 : kGroup; }
 static constexpr int header_bytes(Storage s, int lanes) {
   return !is_k(s) ? 0 : has_k_min(s) ? 4 * lanes : 2 * lanes;
@@ -126,10 +128,12 @@ static constexpr int unit_bytes(Storage s, int lanes) {
 
 // Activations: tiles of up to kMaxTokens rows. Of a tile of `width` rows, each group of 32 columns
 // is i8 q[width][32], f32 d[width], f32 ds[width] (d * sum of q), i32 offset128[width] (-128 * sum
-// of q), i32 offset32[2][width] (-32 * sum of the q of 16 columns); for float weights each column is
-// f32 x[width]. The residual plane of a tile has such a group, of the rows that need it, for each of
-// its outlier groups, one after the other: see matmul.
-constexpr int kActGroupBytes = kGroup + 5 * 4;  ///< per row
+// of q), i32 offset32[2][width] (-32 * sum of the q of 16 columns), i32 minimums[width]; for float
+// weights each column is f32 x[width]. The minimums of 8 groups, where an output has unit minimums,
+// are their ds as integers of 16 bits times a common scale: two in each of the first four groups,
+// and the scale as f32 in the fifth. The residual plane of a tile has such a group, of the rows
+// that need it, for each of its outlier groups, one after the other: see matmul.
+constexpr int kActGroupBytes = kGroup + 6 * 4;  ///< per row
 
 /// A group of columns whose scale is far above the others of some rows of a tile.
 struct OutlierGroup {

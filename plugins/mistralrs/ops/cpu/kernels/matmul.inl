@@ -74,17 +74,17 @@ struct ActGroup {
         d(reinterpret_cast<const float*>(group + kGroup * width) + first),
         ds(d + width),
         offset128(reinterpret_cast<const int32_t*>(ds + width)),
-        offset32(offset128 + width),
+        minimums(offset128 + 3 * width),
         width_(width) {}
   /// Of 16 columns: half 0 or 1.
-  const int32_t* half_offset32(int half) const { return offset32 + half * width_; }
+  const int32_t* half_offset32(int half) const { return offset128 + (1 + half) * width_; }
   const int8_t* q;
   const float* d;
   const float* ds;
   const int32_t* offset128;
+  const int32_t* minimums;
 
  private:
-  const int32_t* offset32;
   int width_;
 };
 
@@ -102,6 +102,19 @@ constexpr int tokens_together() {
   while (T % n != 0 || T + n > V::kSumRegisters) --n;
   return n;
 }
+
+/// The common scales of a unit, and its groups.
+template <Storage S>
+struct Unit {
+  SPNL_INLINE explicit Unit(const uint8_t* unit) : groups(unit + header_bytes(S, V::kLanes)) {
+    if constexpr (is_k(S)) d = V::load_half(unit);
+    if constexpr (has_k_min(S)) dmin = V::load_half(unit + 2 * V::kLanes);
+  }
+  static constexpr int kGroups = unit_columns(S) / kGroup;
+  const uint8_t* group(int j) const { return groups + j * group_bytes(S, V::kLanes); }
+  const uint8_t* groups;
+  V::F d = V::zero(), dmin = V::zero();
+};
 
 /// Scales of a group: two where 16 columns share one.
 template <Storage S>
@@ -137,8 +150,8 @@ struct Scales {
 };
 
 /// acc += the integer sums of a group, one for each scale, of token t. Every way to make the sums
-/// ends here, so that all give the same bits.
-template <Storage S>
+/// ends here, so that all give the same bits. Minimums is false where add_minimums adds those.
+template <Storage S, bool Minimums>
 SPNL_INLINE void add_scaled_sums(const V::I* sums, const Scales<S>& by, const ActGroup& x, int t,
                                  V::F& acc) {
   const V::F d = V::set1(x.d[t]);
@@ -151,7 +164,32 @@ SPNL_INLINE void add_scaled_sums(const V::I* sums, const Scales<S>& by, const Ac
     acc = V::fma(sum, d, acc);
   } else {
     acc = V::fma(V::mul(V::to_float(sums[0]), by.scale[0]), d, acc);
-    if constexpr (has_min(S)) acc = V::fma(by.min[0], V::set1(x.ds[t]), acc);
+    if constexpr (has_min(S) && Minimums) acc = V::fma(by.min[0], V::set1(x.ds[t]), acc);
+  }
+}
+
+/// acc -= the minimums of all groups of a unit times the sums of T tokens' columns: two groups in
+/// one multiplication of integers, and one of floats for them all. `block`: the unit's first group.
+template <Storage S, int T>
+SPNL_INLINE void add_minimums(const Unit<S>& unit, const uint8_t* block, const MatmulArgs& args,
+                              V::F* acc) {
+  constexpr int kPairs = Unit<S>::kGroups / 2;
+  const auto minimums = [&](int j) { return unit.group(j) + V::kLanes; };
+  V::I pairs[kPairs];
+  SPNL_UNROLL
+  for (int j = 0; j < kPairs; ++j)
+    pairs[j] = V::load_u8_pairs(minimums(2 * j), minimums(2 * j + 1));
+  const auto sums = [&](int j) {
+    const int64_t at = int64_t{j} * args.width * kActGroupBytes;
+    return ActGroup(block + at, args.width, args.first).minimums;
+  };
+  const float* scales = reinterpret_cast<const float*>(sums(kPairs));
+  SPNL_UNROLL
+  for (int t = 0; t < T; ++t) {
+    V::I sum = V::multiply_pairs(pairs[0], sums(0)[t]);
+    SPNL_UNROLL
+    for (int j = 1; j < kPairs; ++j) sum = V::add_pairs(sum, pairs[j], sums(j)[t]);
+    acc[t] = V::fnma(V::mul(V::to_float(sum), unit.dmin), V::set1(scales[t]), acc[t]);
   }
 }
 
@@ -165,8 +203,8 @@ struct GroupWeights {
   Scales<S> scales;
 };
 
-/// acc += one group of one panel times T tokens.
-template <Storage S, int T>
+/// acc += one group of one panel times T tokens, with its minimums or without.
+template <Storage S, int T, bool Minimums>
 SPNL_INLINE void group_product(const GroupWeights<S>& weights, const ActGroup& x, V::F* acc) {
   constexpr int kBits = is_table(S) ? 8 : quant_bits(S), kStored = stored_offset(S);
   constexpr int kParts = kScales<S>, kSteps = 8 / kParts, kTogether = tokens_together<T>();
@@ -183,7 +221,7 @@ SPNL_INLINE void group_product(const GroupWeights<S>& weights, const ActGroup& x
     for (int i = 0; i < kTogether; ++i) {
       V::I of_token[kParts];
       for (int part = 0; part < kParts; ++part) of_token[part] = sums[part][i];
-      add_scaled_sums<S>(of_token, weights.scales, x, t + i, acc[t + i]);
+      add_scaled_sums<S, Minimums>(of_token, weights.scales, x, t + i, acc[t + i]);
     }
   }
 }
@@ -225,19 +263,6 @@ inline void float_panel_product(const uint8_t* panel, const MatmulArgs& args, V:
   for (int t = 0; t < T; ++t) acc[t] = V::add(acc[t], odd[t]);
 }
 
-/// The common scales of a unit, and its groups.
-template <Storage S>
-struct Unit {
-  SPNL_INLINE explicit Unit(const uint8_t* unit) : groups(unit + header_bytes(S, V::kLanes)) {
-    if constexpr (is_k(S)) d = V::load_half(unit);
-    if constexpr (has_k_min(S)) dmin = V::load_half(unit + 2 * V::kLanes);
-  }
-  static constexpr int kGroups = unit_columns(S) / kGroup;
-  const uint8_t* group(int j) const { return groups + j * group_bytes(S, V::kLanes); }
-  const uint8_t* groups;
-  V::F d = V::zero(), dmin = V::zero();
-};
-
 /// Asks for the groups that a product of T tokens reaches some time later: first from memory, then
 /// from L2, since few lines can be on their way to L1 at once. One token waits for memory all the
 /// time, and the hardware looks ahead well enough; many leave it no room for that.
@@ -251,10 +276,9 @@ SPNL_INLINE void prefetch_group(const uint8_t* group) {
   }
 }
 
-/// acc[T] += the residual plane: a few rows of a few groups, row by row. Sums that are picked by
-/// number cannot stay in registers, so the callers' own must not be passed.
+/// sums[T] += the residual plane: a few rows of a few groups, row by row.
 template <Storage S, int T>
-[[gnu::noinline]] void add_outliers(const uint8_t* panel, const MatmulArgs& args, V::F* acc) {
+[[gnu::noinline]] void add_outliers_in_memory(const uint8_t* panel, const MatmulArgs& args, V::F* sums) {
   constexpr int kGroups = Unit<S>::kGroups;
   const uint8_t* block = args.residual;
   for (int64_t i = 0; i < args.outlier_count; ++i) {
@@ -264,10 +288,23 @@ template <Storage S, int T>
     for (int row = 0; row < outlier.count; ++row) {
       const int t = outlier.rows[row] - args.first;
       if (t >= 0 && t < T)
-        group_product<S, 1>(weights, ActGroup(block, outlier.count, row), acc + t);
+        group_product<S, 1, true>(weights, ActGroup(block, outlier.count, row), sums + t);
     }
     block += int64_t{outlier.count} * kActGroupBytes;
   }
+}
+
+/// The same. Sums that are picked by number cannot stay in registers: they go to memory only where
+/// there are outliers.
+template <Storage S, int T>
+SPNL_INLINE void add_outliers(const uint8_t* panel, const MatmulArgs& args, V::F* acc) {
+  if (args.outlier_count == 0) return;
+  V::F sums[T];
+  SPNL_UNROLL
+  for (int t = 0; t < T; ++t) sums[t] = acc[t];
+  add_outliers_in_memory<S, T>(panel, args, sums);
+  SPNL_UNROLL
+  for (int t = 0; t < T; ++t) acc[t] = sums[t];
 }
 
 template <Storage S, int T>
@@ -279,21 +316,15 @@ inline void panel_product(const uint8_t* panel, const MatmulArgs& args, V::F* ac
     const uint8_t* block = args.acts;
     for (int64_t u = 0; u < args.units; ++u) {
       const Unit<S> unit(panel + u * unit_bytes(S, V::kLanes));
+      if constexpr (has_unit_minimums(S)) add_minimums<S, T>(unit, block, args, acc);
       for (int j = 0; j < Unit<S>::kGroups; ++j, block += block_bytes) {
         const uint8_t* group = unit.group(j);
         prefetch_group<S, T>(group);
-        group_product<S, T>(GroupWeights<S>(group, unit.d, unit.dmin),
-                            ActGroup(block, args.width, args.first), acc);
+        group_product<S, T, !has_unit_minimums(S)>(GroupWeights<S>(group, unit.d, unit.dmin),
+                                                   ActGroup(block, args.width, args.first), acc);
       }
     }
-    if (args.outlier_count > 0) {
-      V::F sums[T];
-      SPNL_UNROLL
-      for (int t = 0; t < T; ++t) sums[t] = acc[t];
-      add_outliers<S, T>(panel, args, sums);
-      SPNL_UNROLL
-      for (int t = 0; t < T; ++t) acc[t] = sums[t];
-    }
+    add_outliers<S, T>(panel, args, acc);
   }
 }
 
@@ -439,6 +470,37 @@ void quantize_lanes(const float* x, uint8_t* groups, int width, int row) {
   for (; g + V::kLanes <= groups; g += V::kLanes)
     quantize_lanes(x + g * kGroup, tile + g * group_bytes, width, row);
   for (; g < groups; ++g) quantize_group(x + g * kGroup, tile + g * group_bytes, width, row);
+}
+
+/// Part of the minimums of 8 groups, an int32 or a float, into one of those.
+template <class Part>
+SPNL_INLINE void write_minimums(uint8_t* group, int width, int row, Part part) {
+  static_assert(sizeof(part) == sizeof(int32_t));
+  std::memcpy(group + width * (kActGroupBytes - sizeof(part)) + sizeof(part) * row, &part,
+              sizeof(part));
+}
+
+/// |x| < 2^22 to the nearest integer, ties to even: the lowest bits of such a float count ones.
+SPNL_INLINE int32_t to_nearest(float x) {
+  return static_cast<int32_t>(float_to_bits(x + 0x1.8p23f) - float_to_bits(0x1.8p23f));
+}
+
+[[maybe_unused]] void quantize_minimums(int64_t groups, uint8_t* tile, int width, int row) {
+  constexpr int kGroups = 8, kPairs = kGroups / 2;
+  const int64_t group_bytes = int64_t{width} * kActGroupBytes;
+  for (int64_t first = 0; first < groups; first += kGroups) {
+    uint8_t* unit = tile + first * group_bytes;
+    float ds[kGroups], most = 0.0f;
+    for (int g = 0; g < kGroups; ++g) ds[g] = *ActGroup(unit + g * group_bytes, width, row).ds;
+    for (const float x : ds) most = __builtin_fabsf(x) > most ? __builtin_fabsf(x) : most;
+    const float inverse = is_empty_group(most) ? 0.0f : 32767.0f / most;
+    for (int j = 0; j < kPairs; ++j) {
+      const int32_t low = to_nearest(ds[2 * j] * inverse) & 0xffff;
+      const int32_t high = to_nearest(ds[2 * j + 1] * inverse);
+      write_minimums(unit + j * group_bytes, width, row, low | high * 0x10000);
+    }
+    write_minimums(unit + kPairs * group_bytes, width, row, most / 32767.0f);
+  }
 }
 
 [[maybe_unused]] void quantize_residual(const float* x, const uint8_t* group, int width, int row,

@@ -94,6 +94,10 @@ SPNL_INLINE void chunk_product(Tiles& tiles, Chunk<S, T>& chunk, const uint8_t* 
   }
   multiply_chunk<S, T>(tiles, blocks + kGroup * args.first, block_bytes, count, chunk,
                        Sizes<0, 1, 2, 3>{});
+  if constexpr (has_unit_minimums(S)) {
+    const Unit<S> unit(GroupPlace<S>(panel, begin).unit);
+    if (begin % Unit<S>::kGroups == 0) add_minimums<S, T>(unit, blocks, args, acc);
+  }
   for (int64_t i = 0; i < count; ++i) {
     const GroupPlace<S> place(panel, begin + i);
     const Unit<S> unit(place.unit);
@@ -104,7 +108,7 @@ SPNL_INLINE void chunk_product(Tiles& tiles, Chunk<S, T>& chunk, const uint8_t* 
       V::I sums[kScales<S>];
       for (int part = 0; part < kScales<S>; ++part)
         sums[part] = _mm512_load_si512(chunk.sums[i][part][t]);
-      add_scaled_sums<S>(sums, scales, x, t, acc[t]);
+      add_scaled_sums<S, !has_unit_minimums(S)>(sums, scales, x, t, acc[t]);
     }
   }
 }

@@ -174,6 +174,17 @@ struct Avx2 {
     return _mm256_maddubs_epi16(w, x);
   }
 
+  static I load_u8_pairs(const uint8_t* even, const uint8_t* odd) {
+    return _mm256_or_si256(_mm256_cvtepu8_epi32(load64(even)),
+                           _mm256_slli_epi32(_mm256_cvtepu8_epi32(load64(odd)), 16));
+  }
+  static I multiply_pairs(I pairs, int32_t x) {
+    return _mm256_madd_epi16(pairs, _mm256_set1_epi32(x));
+  }
+  static I add_pairs(I sum, I pairs, int32_t x) {
+    return _mm256_add_epi32(sum, multiply_pairs(pairs, x));
+  }
+
   /// Rows become columns.
   static void transpose(F* rows) {
     F a[8], b[8];

@@ -141,6 +141,19 @@ struct V {
     }
   }
 
+  static I load_u8_pairs(const uint8_t* even, const uint8_t* odd) {
+    const auto wide = [](const uint8_t* p) {
+      return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    };
+    return _mm512_or_si512(wide(even), _mm512_slli_epi32(wide(odd), 16));
+  }
+  static I multiply_pairs(I pairs, int32_t x) {
+    return _mm512_madd_epi16(pairs, _mm512_set1_epi32(x));
+  }
+  static I add_pairs(I sum, I pairs, int32_t x) {
+    return _mm512_dpwssd_epi32(sum, pairs, _mm512_set1_epi32(x));
+  }
+
   /// Rows become columns.
   static void transpose(F* rows) {
     __m512 a[16], b[16];

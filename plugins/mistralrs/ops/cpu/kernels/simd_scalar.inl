@@ -184,6 +184,26 @@ struct V {
     }
   }
 
+  /// Two integers of 16 bits a lane.
+  static I load_u8_pairs(const uint8_t* even, const uint8_t* odd) {
+    I r;
+    for (int i = 0; i < kLanes; ++i) r.v[i] = even[i] | odd[i] << 16;
+    return r;
+  }
+  /// Sums of both products of the pairs with the pair x.
+  static I multiply_pairs(I pairs, int32_t x) {
+    for (int32_t& e : pairs.v) {
+      e = static_cast<int16_t>(e & 0xffff) * static_cast<int16_t>(x & 0xffff) +
+          (e >> 16) * (x >> 16);
+    }
+    return pairs;
+  }
+  static I add_pairs(I sum, I pairs, int32_t x) {
+    pairs = multiply_pairs(pairs, x);
+    for (int i = 0; i < kLanes; ++i) sum.v[i] += pairs.v[i];
+    return sum;
+  }
+
   /// Rows become columns.
   static void transpose(F* rows) {
     for (int i = 0; i < kLanes; ++i) {

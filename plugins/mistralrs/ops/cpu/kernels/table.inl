@@ -9,6 +9,7 @@ constexpr KernelTable kTable = {
      matmul_tile<Storage::kQ3K>, matmul_tile<Storage::kTable>, matmul_tile<Storage::kTableK>,
      matmul_tile<Storage::kFp4>},
     quantize,
+    quantize_minimums,
     quantize_residual,
     norm,
     activate,

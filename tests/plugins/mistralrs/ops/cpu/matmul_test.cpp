@@ -1,6 +1,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "ops/cpu/packed_layout.h"
 #include "ops/cpu/packed_matrix.h"
@@ -97,10 +98,39 @@ struct QuantisedRow {
         error.push_back(outlier ? group.d / 254 * 0.5 : group.d * 0.5);
       }
     }
+    for (size_t first = 0; first + 8 <= groups.size(); first += 8) add_sum_errors(&groups[first]);
+  }
+  /// The sums of 8 groups become integers of 16 bits times a common scale.
+  void add_sum_errors(const QuantisedGroup* groups) {
+    float sums[8], most = 0;
+    for (int g = 0; g < 8; ++g) {
+      sums[g] = groups[g].d * static_cast<float>(std::accumulate(groups[g].q, groups[g].q + 32, 0));
+      most = std::max(most, std::fabs(sums[g]));
+    }
+    const float inverse = most > 1e-30f ? 32767.0f / most : 0.0f;
+    for (const float sum : sums) {
+      const double rounded = static_cast<double>(most) / 32767 * std::lrint(sum * inverse);
+      sum_error.push_back(rounded - sum);
+    }
   }
   std::vector<double> values, error;  ///< each value, and how far it may be from x
+  std::vector<double> sum_error;      ///< of each group's sum where minimums are multiplied with it
   int outliers = 0;
 };
+
+bool has_unit_minimums(TensorType type) {
+  return type == TensorType::kQ4_K || type == TensorType::kQ5_K;
+}
+
+/// What the weights would be if all quants of a type with unit minimums were zero.
+std::vector<double> minimums(const Case& c) {
+  constexpr size_t kHeader = 16;
+  const size_t block = static_cast<size_t>(blocks_of(c.type).bytes);
+  std::vector<uint8_t> data = c.data;
+  for (size_t at = 0; at < data.size(); at += block)
+    std::fill_n(data.begin() + static_cast<std::ptrdiff_t>(at + kHeader), block - kHeader, 0);
+  return decode(c.type, data, c.rows * c.cols);
+}
 
 /// What y[token, row] must be: with the input as it is, with the input as it is quantised, how
 /// large the terms are in sum, and how far quantising may move the result at most.
@@ -113,8 +143,12 @@ std::vector<Expected> expected(const Case& c, int64_t token) {
   const bool exact = is_float_type(c.type);
   const QuantisedRow row(x, exact ? 0 : c.cols);
   std::vector<Expected> all(static_cast<size_t>(c.rows));
+  const std::vector<double> mins = has_unit_minimums(c.type) ? minimums(c) : std::vector<double>();
   const double* w = c.weights.data();
   for (Expected& e : all) {
+    for (int64_t k = 0; k < c.cols && !mins.empty(); k += 32)
+      e.quantised += mins[static_cast<size_t>(w + k - c.weights.data())] *
+                     row.sum_error[static_cast<size_t>(k / 32)];
     for (int64_t k = 0; k < c.cols; ++k, ++w) {
       const auto i = static_cast<size_t>(k);
       const double term = exact ? *w * x[k] : *w * row.values[i];
