@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "ops/cpu/for_each_row.h"
+
 namespace spnl::mistralrs::cpu {
 namespace {
 
@@ -76,24 +78,13 @@ void prepare_row(const KernelTable& table, const Activations& a, int64_t row) {
   for (int64_t k = 0; k < a.cols; ++k) out[k * width] = x[k];
 }
 
-/// Rows of one tile are shared out too.
-void prepare_one(ThreadTeam& team, const KernelTable& table, const Activations& a) {
-  const Tiling& tiling = a.tiling;
-  // Rows of one tile share cache lines: threads get whole tiles where there are several.
-  const int64_t chunk = tiling.tiles > 1 ? kMaxTokens : 4;
-  std::atomic<int64_t> next{0};
-  team.run([&](int) {
-    for (int64_t row; (row = next.fetch_add(chunk, std::memory_order_relaxed)) < tiling.m;) {
-      for (int64_t r = row; r < std::min(row + chunk, tiling.m); ++r) prepare_row(table, a, r);
-    }
+/// The rows of one tile, to each thread those that it had in the operation before.
+void prepare_rows(ThreadTeam& team, const KernelTable& table, const Activations& a) {
+  team.run([&](int worker) {
+    const RowShare share(a.tiling.m, worker, team.size());
+    for (int64_t row = share.first; row < share.last; ++row) prepare_row(table, a, row);
   });
-  if (a.quantised == nullptr) return;
-  if (tiling.tiles == 1) return quantise_outliers(table, a, 0);
-  next = 0;
-  team.run([&](int) {
-    for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tiling.tiles;)
-      quantise_outliers(table, a, t);
-  });
+  if (a.quantised != nullptr) quantise_outliers(table, a, 0);
 }
 
 void prepare_tile(const KernelTable& table, const Activations& a, int64_t tile) {
@@ -111,7 +102,8 @@ void prepare(const KernelTable& table, std::span<const Activations> inputs) {
 }
 
 void prepare(ThreadTeam& team, const KernelTable& table, std::span<const Activations> inputs) {
-  if (inputs.size() == 1) return prepare_one(team, table, inputs.front());
+  if (inputs.size() == 1 && inputs.front().tiling.tiles == 1)
+    return prepare_rows(team, table, inputs.front());
   std::atomic<int64_t> next{0};
   team.run([&](int) {
     int64_t item = next.fetch_add(1, std::memory_order_relaxed);

@@ -10,19 +10,27 @@ namespace spnl::mistralrs::cpu {
 namespace {
 
 constexpr int64_t kPiece = 2048;  ///< a multiple of every vector width
+/// Rows of a decode step, or less: more are worth sharing out again where a thread falls behind.
+constexpr int64_t kSmall = int64_t{kMaxTokens} * 32768;
 
-/// Element-by-element functions do not care for rows.
+/// Element-by-element functions do not care for rows. Of a few rows each thread takes those that it
+/// will quantise next, see prepare().
 template <class Do>
 void for_each_piece(ThreadTeam& team, int64_t elements, const Do& work) {
   if (elements < kWorthSharing) {
     work(0, elements);
     return;
   }
+  const auto piece = [&](int64_t first) { work(first, std::min(kPiece, elements - first)); };
   std::atomic<int64_t> next{0};
-  team.run([&](int) {
-    for (int64_t first; (first = next.fetch_add(kPiece, std::memory_order_relaxed)) < elements;) {
-      work(first, std::min(kPiece, elements - first));
+  team.run([&](int worker) {
+    if (elements <= kSmall) {
+      const RowShare pieces((elements + kPiece - 1) / kPiece, worker, team.size());
+      for (int64_t i = pieces.first; i < pieces.last; ++i) piece(i * kPiece);
+      return;
     }
+    for (int64_t first; (first = next.fetch_add(kPiece, std::memory_order_relaxed)) < elements;)
+      piece(first);
   });
 }
 

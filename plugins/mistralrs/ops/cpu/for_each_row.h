@@ -10,6 +10,14 @@ namespace spnl::mistralrs::cpu {
 /// Elements below which the caller is faster alone.
 constexpr int64_t kWorthSharing = 8192;
 
+/// Consecutive rows of one thread, as many as of each other. Operations that share rows out so find
+/// in the caches of their core what they wrote before.
+struct RowShare {
+  RowShare(int64_t rows, int worker, int threads)
+      : first(rows * worker / threads), last(rows * (worker + 1) / threads) {}
+  int64_t first, last;
+};
+
 /// work(row) for rows 0..m-1, of about n elements each, shared out to the team when there is enough
 /// to do.
 template <class Do>
