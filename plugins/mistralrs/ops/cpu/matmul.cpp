@@ -12,14 +12,16 @@ namespace {
 
 /// How the product with one matrix is cut into items of work: a block of panels times some tiles.
 struct Plan {
-  Plan(const PackedMatrix::Impl& w, const Tiling& tiling, int threads) {
+  /// `largest`: bytes of the largest matrix that the input is multiplied with. Items of a smaller
+  /// one are about as large as its are.
+  Plan(const PackedMatrix::Impl& w, int64_t largest, const Tiling& tiling, int threads) {
     constexpr int64_t kCacheBytes = 256 << 10;  // of weights, kept in L2 while tiles of x go by
     // For one row of x. Asking for an item costs as much as 2 KB of it, but few of one row's are.
     const int64_t least_bytes = tiling.m == 1 ? 8 << 10 : 32 << 10;
     const int64_t most = std::max<int64_t>(1, kCacheBytes / w.panel_bytes);
     const int64_t least = std::min(
         {least_bytes / tiling.m / w.panel_bytes + 1, (w.panels + threads - 1) / threads, most});
-    panels_per_item = std::clamp<int64_t>(w.panels / (threads * 8), least, most);
+    panels_per_item = std::clamp<int64_t>(largest / w.panel_bytes / (threads * 8), least, most);
     panel_blocks = (w.panels + panels_per_item - 1) / panels_per_item;
     const int64_t cuts = std::max<int64_t>(1, threads * 8 / panel_blocks);
     tiles_per_item = (tiling.tiles + cuts - 1) / cuts;
@@ -189,17 +191,23 @@ void matmul(ThreadTeam& team, MatmulScratch& scratch, std::span<const MatmulGrou
   const KernelTable& table = kernels(all.front().source->outputs.front().weight->impl().isa);
   std::vector<Plan>& plans = scratch.impl().plans;
   plans.clear();
-  int64_t items = 0, most_rows = 0;
+  int64_t items = 0, most_tiles = 0;
   for (const Activations& x : all.first(count)) {
-    most_rows = std::max(most_rows, x.tiling.m);
+    most_tiles = std::max(most_tiles, x.tiling.tiles);
+    int64_t largest = 0;
+    for (const MatmulOutput& output : x.source->outputs) {
+      const PackedMatrix::Impl& w = output.weight->impl();
+      largest = std::max(largest, w.panels * w.panel_bytes);
+    }
     for (const MatmulOutput& output : x.source->outputs)
-      items += plans.emplace_back(output.weight->impl(), x.tiling, team.size()).items();
+      items += plans.emplace_back(output.weight->impl(), largest, x.tiling, team.size()).items();
   }
   if (!apart) prepare(team, table, all);
   // Half of the items have their thread from the start: all threads must come by anyhow, and each
-  // asking for an item costs a small product dear. Of one row, whose items are done in a moment,
-  // seven eighths: what is left evens out when threads end.
-  const int64_t eighths = most_rows == 1 ? 7 : 4;
+  // asking for an item costs a small product dear. Of one tile, whose items are done in a moment,
+  // seven eighths: what is left evens out when threads end. Not of several inputs, whose items are
+  // of different sizes.
+  const int64_t eighths = count == 1 && most_tiles == 1 ? 7 : 4;
   const int64_t own = items * eighths / (8 * team.size());
   std::atomic<int64_t> next{own * team.size()};
   team.run([&](int worker) {
