@@ -125,6 +125,17 @@ struct V {
     if constexpr (kLeft < 0) return _mm512_srai_epi32(sum, -kLeft);
     return sum;
   }
+  /// sum + four columns of w times the same of x. Assembly since GCC 12 broadcasts x to a register
+  /// first: a third more instructions, and the CPU sees less far ahead.
+  static I add_four(I sum, B w, const int8_t* x) {
+    struct Four {
+      int8_t columns[4];
+    };
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0"
+            : "+v"(sum)
+            : "v"(w), "m"(*reinterpret_cast<const Four*>(x)));
+    return sum;
+  }
   /// N tokens side by side: the sums of one alone would wait for each other.
   template <int Bits, int Steps, int Offset, int Stored, int N>
   static void dots(const B* w, const int8_t* x, const int32_t* offsets, I* sums) {
@@ -134,9 +145,7 @@ struct V {
     for (int j = 0; j < Steps; ++j) {
       SPNL_UNROLL
       for (int n = 0; n < N; ++n) {
-        int32_t four;
-        std::memcpy(&four, x + kGroup * n + 4 * j, 4);
-        sums[n] = _mm512_dpbusd_epi32(sums[n], w[j], _mm512_set1_epi32(four));
+        sums[n] = add_four(sums[n], w[j], x + kGroup * n + 4 * j);
       }
     }
   }
