@@ -94,12 +94,12 @@ SPNL_INLINE const int32_t* offset_sums(const ActGroup& x, int part) {
   return has_half_scales(S) ? x.half_offset32(part) : x.offset128;
 }
 
-/// How many tokens' sums of a group are made side by side: as many as registers hold beside the T
-/// running sums.
-template <int T>
+/// How many tokens' sums of a group, `Parts` each, are made side by side: as many as registers hold
+/// beside the T running sums.
+template <int T, int Parts>
 constexpr int tokens_together() {
   int n = T;
-  while (T % n != 0 || T + n > V::kSumRegisters) --n;
+  while (n > 1 && (T % n != 0 || T + n * Parts > V::kSumRegisters)) --n;
   return n;
 }
 
@@ -207,7 +207,7 @@ struct GroupWeights {
 template <Storage S, int T, bool Minimums>
 SPNL_INLINE void group_product(const GroupWeights<S>& weights, const ActGroup& x, V::F* acc) {
   constexpr int kBits = is_table(S) ? 8 : quant_bits(S), kStored = stored_offset(S);
-  constexpr int kParts = kScales<S>, kSteps = 8 / kParts, kTogether = tokens_together<T>();
+  constexpr int kParts = kScales<S>, kSteps = 8 / kParts, kTogether = tokens_together<T, kParts>();
   SPNL_UNROLL
   for (int t = 0; t < T; t += kTogether) {
     V::I sums[kParts][kTogether];
