@@ -53,43 +53,51 @@ void quantise_outliers(const KernelTable& table, const Activations& a, int64_t t
   a.outlier_counts[t] = count;
 }
 
-void gather(const Activations& a, int64_t row) {
+void gather(const Activations& a, int64_t row, int64_t first, int64_t last) {
   const MatmulGroup& source = *a.source;
   const float* from = source.x + (source.rows != nullptr ? source.rows[row] : row) * source.ldx;
   float* to = a.gathered + row * a.cols;
   if (source.columns == nullptr) {
-    std::copy_n(from, a.cols, to);
+    std::copy(from + first, from + last, to + first);
     return;
   }
-  for (int64_t c = 0; c < a.cols; ++c) to[c] = from[source.columns[c]];
+  for (int64_t c = first; c < last; ++c) to[c] = from[source.columns[c]];
 }
 
-void prepare_row(const KernelTable& table, const Activations& a, int64_t row) {
-  const int64_t tile = a.tiling.tile_of(row), first = a.tiling.first(tile);
-  const int width = a.tiling.width(tile), in_tile = static_cast<int>(row - first);
-  if (a.gathered != nullptr) gather(a, row);
+/// Columns first .. last - 1 of a row, in whole groups where it is quantised, and in groups of 8
+/// where those have minimums.
+void prepare_row(const KernelTable& table, const Activations& a, int64_t row, int64_t first,
+                 int64_t last) {
+  const int64_t tile = a.tiling.tile_of(row), first_row = a.tiling.first(tile);
+  const int width = a.tiling.width(tile), in_tile = static_cast<int>(row - first_row);
+  if (a.gathered != nullptr) gather(a, row, first, last);
   const float* x = row_of(a, row);
-  if (a.quantised != nullptr)
-    table.quantize(x, a.groups, a.quantised + a.bytes(first), width, in_tile);
-  if (a.wants_minimums)
-    table.quantize_minimums(a.groups, a.quantised + a.bytes(first), width, in_tile);
+  if (a.quantised != nullptr) {
+    const int64_t groups = (last - first) / kGroup;
+    uint8_t* out =
+        a.quantised + a.bytes(first_row) + first / kGroup * width * int64_t{kActGroupBytes};
+    table.quantize(x + first, groups, out, width, in_tile);
+    if (a.wants_minimums) table.quantize_minimums(groups, out, width, in_tile);
+  }
   if (a.floats == nullptr) return;
-  float* out = a.floats + first * a.cols + in_tile;
-  for (int64_t k = 0; k < a.cols; ++k) out[k * width] = x[k];
+  float* out = a.floats + first_row * a.cols + in_tile;
+  for (int64_t k = first; k < last; ++k) out[k * width] = x[k];
 }
 
-/// The rows of one tile, to each thread those that it had in the operation before.
-void prepare_rows(ThreadTeam& team, const KernelTable& table, const Activations& a) {
+/// One tile, shared out by columns: threads that write to the same groups would wait for each
+/// other's lines of the cache.
+void prepare_columns(ThreadTeam& team, const KernelTable& table, const Activations& a) {
   team.run([&](int worker) {
-    const RowShare share(a.tiling.m, worker, team.size());
-    for (int64_t row = share.first; row < share.last; ++row) prepare_row(table, a, row);
+    const ColumnShare columns(a.cols, worker, team.size());
+    for (int64_t row = 0; row < a.tiling.m; ++row)
+      prepare_row(table, a, row, columns.first, columns.last);
   });
   if (a.quantised != nullptr) quantise_outliers(table, a, 0);
 }
 
 void prepare_tile(const KernelTable& table, const Activations& a, int64_t tile) {
   for (int64_t row = a.tiling.first(tile); row < a.tiling.first(tile + 1); ++row)
-    prepare_row(table, a, row);
+    prepare_row(table, a, row, 0, a.cols);
   if (a.quantised != nullptr) quantise_outliers(table, a, tile);
 }
 
@@ -103,7 +111,7 @@ void prepare(const KernelTable& table, std::span<const Activations> inputs) {
 
 void prepare(ThreadTeam& team, const KernelTable& table, std::span<const Activations> inputs) {
   if (inputs.size() == 1 && inputs.front().tiling.tiles == 1)
-    return prepare_rows(team, table, inputs.front());
+    return prepare_columns(team, table, inputs.front());
   std::atomic<int64_t> next{0};
   team.run([&](int) {
     int64_t item = next.fetch_add(1, std::memory_order_relaxed);

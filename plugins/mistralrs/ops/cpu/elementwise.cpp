@@ -10,27 +10,19 @@ namespace spnl::mistralrs::cpu {
 namespace {
 
 constexpr int64_t kPiece = 2048;  ///< a multiple of every vector width
-/// Rows of a decode step, or less: more are worth sharing out again where a thread falls behind.
-constexpr int64_t kSmall = int64_t{kMaxTokens} * 32768;
 
-/// Element-by-element functions do not care for rows. Of a few rows each thread takes those that it
-/// will quantise next, see prepare().
+/// Element-by-element functions do not care for rows.
 template <class Do>
 void for_each_piece(ThreadTeam& team, int64_t elements, const Do& work) {
   if (elements < kWorthSharing) {
     work(0, elements);
     return;
   }
-  const auto piece = [&](int64_t first) { work(first, std::min(kPiece, elements - first)); };
   std::atomic<int64_t> next{0};
-  team.run([&](int worker) {
-    if (elements <= kSmall) {
-      const RowShare pieces((elements + kPiece - 1) / kPiece, worker, team.size());
-      for (int64_t i = pieces.first; i < pieces.last; ++i) piece(i * kPiece);
-      return;
+  team.run([&](int) {
+    for (int64_t first; (first = next.fetch_add(kPiece, std::memory_order_relaxed)) < elements;) {
+      work(first, std::min(kPiece, elements - first));
     }
-    for (int64_t first; (first = next.fetch_add(kPiece, std::memory_order_relaxed)) < elements;)
-      piece(first);
   });
 }
 
@@ -49,8 +41,15 @@ void norm(ThreadTeam& team, Isa isa, const NormParams& params, const float* x, i
 void activate(ThreadTeam& team, Isa isa, Activation activation, float* gate, const float* up,
               int64_t m, int64_t n) {
   const KernelTable& table = kernels(isa);
-  for_each_piece(team, m * n, [&](int64_t first, int64_t count) {
+  const auto piece = [&](int64_t first, int64_t count) {
     table.activate(activation, gate + first, up != nullptr ? up + first : nullptr, count);
+  };
+  if (m > kMaxTokens || m * n < kWorthSharing) return for_each_piece(team, m * n, piece);
+  // Each thread what it will quantise next: see prepare().
+  team.run([&](int worker) {
+    const ColumnShare columns(n, worker, team.size());
+    for (int64_t row = 0; row < m; ++row)
+      piece(row * n + columns.first, columns.last - columns.first);
   });
 }
 

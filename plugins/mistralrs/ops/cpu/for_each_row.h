@@ -10,12 +10,21 @@ namespace spnl::mistralrs::cpu {
 /// Elements below which the caller is faster alone.
 constexpr int64_t kWorthSharing = 8192;
 
-/// Consecutive rows of one thread, as many as of each other. Operations that share rows out so find
-/// in the caches of their core what they wrote before.
-struct RowShare {
-  RowShare(int64_t rows, int worker, int threads)
-      : first(rows * worker / threads), last(rows * (worker + 1) / threads) {}
+/// The columns of all rows that one thread takes of a small operation. Of a tile of quantised rows
+/// these are whole lines of the cache, and operations that share columns out so find near their
+/// core what they wrote before.
+struct ColumnShare {
+  ColumnShare(int64_t columns, int worker, int threads)
+      : first(begin(columns, worker, threads)), last(begin(columns, worker + 1, threads)) {}
   int64_t first, last;
+
+ private:
+  /// A multiple of every vector and of what quantises many groups at once.
+  static constexpr int64_t kPiece = 512;
+  static int64_t begin(int64_t columns, int worker, int threads) {
+    const int64_t pieces = (columns + kPiece - 1) / kPiece;
+    return std::min(columns, pieces * worker / threads * kPiece);
+  }
 };
 
 /// work(row) for rows 0..m-1, of about n elements each, shared out to the team when there is enough
