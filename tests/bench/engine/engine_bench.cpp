@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -72,13 +73,14 @@ Request request(std::vector<int32_t> ids, uint32_t tokens, float temperature = 0
   return r;
 }
 
-/// What the first sample of each says, and the seconds of decoding.
+/// What the first sample of each says, one after the other, and the seconds of decoding.
 Run run(Model& model, std::vector<Request> requests) {
-  Run out;
+  std::map<uint64_t, std::vector<int32_t>> said;  // by request: they take turns as they please
   Session session(
       model,
       [&](const Event& e) {
-        if (!e.finished && e.sequence->sample == 0) out.tokens.push_back(e.token);
+        if (!e.finished && e.sequence->sample == 0)
+          said[e.sequence->request->id].push_back(e.token);
         return 0;
       },
       [](const std::string&) {});
@@ -88,6 +90,9 @@ Run run(Model& model, std::vector<Request> requests) {
   const uint64_t ns = c.decode_ns;
   while (session.step() > 0) {
   }
+  Run out;
+  for (const auto& [request, tokens] : said)
+    out.tokens.insert(out.tokens.end(), tokens.begin(), tokens.end());
   out.seconds = static_cast<double>(c.decode_ns - ns) * 1e-9;
   return out;
 }
