@@ -472,7 +472,7 @@ void quantize_lanes(const float* x, uint8_t* groups, int width, int row) {
   for (; g < groups; ++g) quantize_group(x + g * kGroup, tile + g * group_bytes, width, row);
 }
 
-/// Part of the minimums of 8 groups, an int32 or a float, into one of those.
+/// Part of the minimums of 8 groups, 32 bits, into one of those.
 template <class Part>
 SPNL_INLINE void write_minimums(uint8_t* group, int width, int row, Part part) {
   static_assert(sizeof(part) == sizeof(int32_t));
@@ -480,9 +480,10 @@ SPNL_INLINE void write_minimums(uint8_t* group, int width, int row, Part part) {
               sizeof(part));
 }
 
-/// |x| < 2^22 to the nearest integer, ties to even: the lowest bits of such a float count ones.
-SPNL_INLINE int32_t to_nearest(float x) {
-  return static_cast<int32_t>(float_to_bits(x + 0x1.8p23f) - float_to_bits(0x1.8p23f));
+/// |x| < 2^22 as the nearest integer of two's complement, ties to even: the lowest bits of such a
+/// float count ones.
+SPNL_INLINE uint32_t to_nearest(float x) {
+  return float_to_bits(x + 0x1.8p23f) - float_to_bits(0x1.8p23f);
 }
 
 [[maybe_unused]] void quantize_minimums(int64_t groups, uint8_t* tile, int width, int row) {
@@ -495,9 +496,9 @@ SPNL_INLINE int32_t to_nearest(float x) {
     for (const float x : ds) most = __builtin_fabsf(x) > most ? __builtin_fabsf(x) : most;
     const float inverse = is_empty_group(most) ? 0.0f : 32767.0f / most;
     for (int j = 0; j < kPairs; ++j) {
-      const int32_t low = to_nearest(ds[2 * j] * inverse) & 0xffff;
-      const int32_t high = to_nearest(ds[2 * j + 1] * inverse);
-      write_minimums(unit + j * group_bytes, width, row, low | high * 0x10000);
+      const uint32_t low = to_nearest(ds[2 * j] * inverse) & 0xffffu;
+      const uint32_t high = to_nearest(ds[2 * j + 1] * inverse) << 16;
+      write_minimums(unit + j * group_bytes, width, row, low | high);
     }
     write_minimums(unit + kPairs * group_bytes, width, row, most / 32767.0f);
   }
