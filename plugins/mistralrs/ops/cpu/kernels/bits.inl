@@ -74,3 +74,15 @@ inline typename S::F exp_polynomial(typename S::F r) {
   p = S::fma(p, r, S::set1(5.0000001201e-1f));
   return S::add(S::fma(p, S::mul(r, r), r), S::set1(1.0f));
 }
+
+/// The largest |x| of 32, spread over the lanes.
+template <class S>
+SPNL_INLINE typename S::F largest_of_32(const float* x) {
+  typename S::F most = S::abs(S::load(x));
+  for (int i = S::kLanes; i < 32; i += S::kLanes) most = S::max(most, S::abs(S::load(x + i)));
+  return most;
+}
+
+/// How far left -Stored * a sum is shifted to become -Offset * that sum; negative: right.
+template <int Offset, int Stored>
+constexpr int kOffsetShift = Offset == 0 ? 0 : __builtin_ctz(Offset | 256) - __builtin_ctz(Stored);

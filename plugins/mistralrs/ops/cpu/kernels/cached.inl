@@ -48,10 +48,7 @@ SPNL_INLINE void fetch_soon(const uint8_t* p) {
 
 /// The scale is rounded first, so that the bytes make up for it.
 void store_block(const float* in, uint8_t* out) {
-  V::F most = V::abs(V::load(in));
-  for (int i = V::kLanes; i < kKvQuantBlock; i += V::kLanes)
-    most = V::max(most, V::abs(V::load(in + i)));
-  const uint16_t bits = float_to_half_bits(V::reduce_max(most) / 127.0f);
+  const uint16_t bits = float_to_half_bits(V::reduce_max(largest_of_32<V>(in)) / 127.0f);
   const float d = half_bits_to_float(bits);
   int32_t sums[2];
   store_u16(out, bits);

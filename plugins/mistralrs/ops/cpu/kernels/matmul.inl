@@ -111,10 +111,19 @@ struct Unit {
     if constexpr (has_k_min(S)) dmin = V::load_half(unit + 2 * V::kLanes);
   }
   static constexpr int kGroups = unit_columns(S) / kGroup;
-  const uint8_t* group(int j) const { return groups + j * group_bytes(S, V::kLanes); }
+  /// By its number in the unit or in the panel.
+  const uint8_t* group(int64_t index) const {
+    return groups + index % kGroups * group_bytes(S, V::kLanes);
+  }
   const uint8_t* groups;
   V::F d = V::zero(), dmin = V::zero();
 };
+
+/// The unit of a panel that group `index` of the panel is in.
+template <Storage S>
+SPNL_INLINE Unit<S> unit_of(const uint8_t* panel, int64_t index) {
+  return Unit<S>(panel + index / Unit<S>::kGroups * unit_bytes(S, V::kLanes));
+}
 
 /// Scales of a group: two where 16 columns share one.
 template <Storage S>
@@ -278,13 +287,13 @@ SPNL_INLINE void prefetch_group(const uint8_t* group) {
 
 /// sums[T] += the residual plane: a few rows of a few groups, row by row.
 template <Storage S, int T>
-[[gnu::noinline]] void add_outliers_in_memory(const uint8_t* panel, const MatmulArgs& args, V::F* sums) {
-  constexpr int kGroups = Unit<S>::kGroups;
+[[gnu::noinline]] void add_outliers_in_memory(const uint8_t* panel, const MatmulArgs& args,
+                                              V::F* sums) {
   const uint8_t* block = args.residual;
   for (int64_t i = 0; i < args.outlier_count; ++i) {
     const OutlierGroup& outlier = args.outliers[i];
-    const Unit<S> unit(panel + int64_t{outlier.group / kGroups} * unit_bytes(S, V::kLanes));
-    const GroupWeights<S> weights(unit.group(outlier.group % kGroups), unit.d, unit.dmin);
+    const Unit<S> unit = unit_of<S>(panel, outlier.group);
+    const GroupWeights<S> weights(unit.group(outlier.group), unit.d, unit.dmin);
     for (int row = 0; row < outlier.count; ++row) {
       const int t = outlier.rows[row] - args.first;
       if (t >= 0 && t < T)
@@ -417,22 +426,15 @@ struct alignas(4 * N) QuantizedGroups {
 /// 127 / scale would overflow.
 SPNL_INLINE bool is_empty_group(float amax) { return !(amax > 1e-30f); }
 
-/// The largest |x| of a group, spread over the lanes.
-SPNL_INLINE V::F group_max(const float* x) {
-  V::F most = V::abs(V::load(x));
-  for (int i = V::kLanes; i < kGroup; i += V::kLanes) most = V::max(most, V::abs(V::load(x + i)));
-  return most;
-}
-
 /// The int8 form of x[kGroup], as row `row` of a group of a tile.
 void quantize_group(const float* x, uint8_t* group, int width, int row) {
-  const float amax = V::reduce_max(group_max(x));
+  const float amax = V::reduce_max(largest_of_32<V>(x));
   const bool empty = is_empty_group(amax);
   QuantizedGroups<1> done;
   done.d[0] = empty ? 0.0f : amax / 127.0f;
   int32_t sums[2];
-  V::quantize32(x, empty ? 0.0f : 127.0f / amax,
-                reinterpret_cast<int8_t*>(group) + kGroup * row, sums);
+  V::quantize32(x, empty ? 0.0f : 127.0f / amax, reinterpret_cast<int8_t*>(group) + kGroup * row,
+                sums);
   done.fill({{sums[0]}, {sums[1]}});
   done.write(0, group, width, row);
 }
@@ -443,7 +445,7 @@ void quantize_lanes(const float* x, uint8_t* groups, int width, int row) {
   constexpr int kLanes = V::kLanes;
   V::F most[kLanes];
   SPNL_UNROLL
-  for (int g = 0; g < kLanes; ++g) most[g] = group_max(x + kGroup * g);
+  for (int g = 0; g < kLanes; ++g) most[g] = largest_of_32<V>(x + kGroup * g);
   V::transpose(most);
   SPNL_UNROLL
   for (int i = 1; i < kLanes; ++i) most[0] = V::max(most[0], most[i]);

@@ -46,16 +46,6 @@ SPNL_INLINE void expand_weights(const uint8_t* group, int8_t (*out)[4 * V::kLane
   for (int j = 0; j < 8; ++j) _mm512_store_si512(out[j], _mm512_sub_epi8(w[j], offset));
 }
 
-/// Where a group of a panel is.
-template <Storage S>
-struct GroupPlace {
-  SPNL_INLINE GroupPlace(const uint8_t* panel, int64_t index)
-      : unit(panel + index / Unit<S>::kGroups * unit_bytes(S, V::kLanes)),
-        group(unit + header_bytes(S, V::kLanes) +
-              index % Unit<S>::kGroups * group_bytes(S, V::kLanes)) {}
-  const uint8_t *unit, *group;
-};
-
 /// The sums of one group and one of its scales. Number: which of the chunk; q: the activations of
 /// the chunk's first group, block_bytes from each to the next.
 template <Storage S, int T, int Number>
@@ -88,20 +78,19 @@ SPNL_INLINE void chunk_product(Tiles& tiles, Chunk<S, T>& chunk, const uint8_t* 
   const int64_t block_bytes = int64_t{args.width} * kActGroupBytes;
   const uint8_t* blocks = args.acts + begin * block_bytes;
   for (int64_t i = 0; i < count; ++i) {
-    const uint8_t* group = GroupPlace<S>(panel, begin + i).group;
+    const uint8_t* group = unit_of<S>(panel, begin + i).group(begin + i);
     prefetch_group<S, T>(group);
     expand_weights<S>(group, chunk.weights[i]);
   }
   multiply_chunk<S, T>(tiles, blocks + kGroup * args.first, block_bytes, count, chunk,
                        Sizes<0, 1, 2, 3>{});
   if constexpr (has_unit_minimums(S)) {
-    const Unit<S> unit(GroupPlace<S>(panel, begin).unit);
-    if (begin % Unit<S>::kGroups == 0) add_minimums<S, T>(unit, blocks, args, acc);
+    if (begin % Unit<S>::kGroups == 0)
+      add_minimums<S, T>(unit_of<S>(panel, begin), blocks, args, acc);
   }
   for (int64_t i = 0; i < count; ++i) {
-    const GroupPlace<S> place(panel, begin + i);
-    const Unit<S> unit(place.unit);
-    const Scales<S> scales(place.group, unit.d, unit.dmin);
+    const Unit<S> unit = unit_of<S>(panel, begin + i);
+    const Scales<S> scales(unit.group(begin + i), unit.d, unit.dmin);
     const ActGroup x(blocks + i * block_bytes, args.width, args.first);
     SPNL_UNROLL
     for (int t = 0; t < T; ++t) {

@@ -134,7 +134,7 @@ struct Avx2 {
   /// -Offset * sum of x, from -Stored * sum of x.
   template <int Offset, int Stored>
   static I offset_sum(int32_t stored) {
-    constexpr int kLeft = Offset == 0 ? 0 : __builtin_ctz(Offset | 256) - __builtin_ctz(Stored);
+    constexpr int kLeft = kOffsetShift<Offset, Stored>;
     if constexpr (Offset == 0) return _mm256_setzero_si256();
     const I sum = _mm256_set1_epi32(stored);
     if constexpr (kLeft > 0) return _mm256_slli_epi32(sum, kLeft);

@@ -118,7 +118,7 @@ struct V {
   /// -Offset * sum of x, from -Stored * sum of x.
   template <int Offset, int Stored>
   static I offset_sum(int32_t stored) {
-    constexpr int kLeft = Offset == 0 ? 0 : __builtin_ctz(Offset | 256) - __builtin_ctz(Stored);
+    constexpr int kLeft = kOffsetShift<Offset, Stored>;
     if constexpr (Offset == 0) return _mm512_setzero_si512();
     const I sum = _mm512_set1_epi32(stored);
     if constexpr (kLeft > 0) return _mm512_slli_epi32(sum, kLeft);
